@@ -1,0 +1,52 @@
+# make, make install, make installcheck: as for every PGXS extension.
+# make help lists the rest. PG_CONFIG=/path/to/pg_config chooses the server.
+
+EXTENSION  = snapshot_store
+MODULE_big = snapshot_store
+OBJS       = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+DATA       = snapshot_store--1.0.sql
+PGFILEDESC = "snapshot_store - snapshots of event-sourced streams"
+
+# Only what SQL calls leaves the library (from 16 on this is the default).
+PG_CFLAGS  = -fvisibility=hidden
+
+# Each file stands alone: it leaves nothing behind that the next would trip over.
+REGRESS        = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
+ISOLATION      = $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))
+ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+else
+# Nothing can be built yet, but demo, test and help work: the first two install what they need.
+.PHONY: all install uninstall installcheck clean
+all install uninstall installcheck clean:
+	@echo "$@: the server's development files are missing ($(PG_CONFIG) --pgxs finds none)." >&2
+	@echo "On Debian and Ubuntu: apt-get install postgresql-server-dev-all" >&2
+	@exit 1
+endif
+
+# PostgreSQL may be configured without dependency tracking, so every object
+# (and its bitcode) is made anew when any header changes.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
+.PHONY: demo test format lint help
+
+demo test:
+	@scripts/$@
+
+format lint:
+	@scripts/lint $@
+
+help:
+	@echo "make               build the extension"
+	@echo "make install       install it into the server that $(PG_CONFIG) belongs to"
+	@echo "make installcheck  test the installed extension on a running server"
+	@echo "make demo          show it at work on a throw-away server (scripts/demo)"
+	@echo "make test          build it and run every test on a throw-away server (scripts/test)"
+	@echo "make lint          check the sources: layout, cppcheck, shellcheck, META.json"
+	@echo "make format        lay out the C sources with pgindent"
+	@echo "make clean         remove what make built"

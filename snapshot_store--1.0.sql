@@ -1,0 +1,180 @@
+/* snapshot_store--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION snapshot_store" to load this file. \quit
+
+-- Everything here is qualified with its schema and every operator has operands
+-- of exactly its types, so that nothing planted in a schema can be bound.
+
+CREATE TABLE @extschema@.snapshot_store (
+    stream_id pg_catalog.text COLLATE pg_catalog."C" NOT NULL
+        CONSTRAINT snapshot_store_stream_id_check
+        CHECK (pg_catalog.octet_length(stream_id) OPERATOR(pg_catalog.>=) 1
+           AND pg_catalog.octet_length(stream_id) OPERATOR(pg_catalog.<=) 2000),
+    slot pg_catalog.int2 NOT NULL
+        CONSTRAINT snapshot_store_slot_check
+        CHECK (slot OPERATOR(pg_catalog.>=) '0'::pg_catalog.int2),
+    state_schema_version pg_catalog.int8 NOT NULL
+        CONSTRAINT snapshot_store_state_schema_version_check
+        CHECK (state_schema_version OPERATOR(pg_catalog.>=) '0'::pg_catalog.int8
+           AND state_schema_version OPERATOR(pg_catalog.<=) '4294967295'::pg_catalog.int8),
+    sequence_number pg_catalog.int8 NOT NULL
+        CONSTRAINT snapshot_store_sequence_number_check
+        CHECK (sequence_number OPERATOR(pg_catalog.>=) '0'::pg_catalog.int8),
+    created_at pg_catalog.timestamptz NOT NULL,
+    state pg_catalog.json,
+    state_bytea pg_catalog.bytea,
+    metadata pg_catalog.jsonb,
+    CONSTRAINT snapshot_store_one_state_check
+        CHECK ((state IS NULL) OPERATOR(pg_catalog.<>) (state_bytea IS NULL))
+);
+
+-- A long, compressible key would be compressed when it is formed afresh, differ
+-- from the stored one byte by byte, and so make the overwriting no HOT update.
+ALTER TABLE @extschema@.snapshot_store ALTER COLUMN stream_id SET STORAGE PLAIN;
+
+-- The key bounds a stream to its slots. With the schema version in it, a load
+-- passes over what it does not recognize without a visit to the heap, and a
+-- census reads nothing else; and since it is no part of the key proper, another
+-- version in a slot is no change of the key.
+ALTER TABLE @extschema@.snapshot_store
+    ADD CONSTRAINT snapshot_store_pkey
+    PRIMARY KEY (stream_id, slot) INCLUDE (state_schema_version);
+
+-- lz4, where the server was built with it, takes a fifth of pglz's time for a
+-- state of 65 KB.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_settings s
+               WHERE s.name OPERATOR(pg_catalog.=) 'default_toast_compression'
+                 AND 'lz4'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (s.enumvals)) THEN
+        ALTER TABLE @extschema@.snapshot_store
+            ALTER COLUMN state SET COMPRESSION lz4,
+            ALTER COLUMN state_bytea SET COMPRESSION lz4;
+    END IF;
+END
+$$;
+
+COMMENT ON TABLE @extschema@.snapshot_store IS 'the snapshots of event-sourced streams';
+COMMENT ON COLUMN @extschema@.snapshot_store.stream_id IS 'the stream whose state this is: not empty, at most 2,000 bytes';
+COMMENT ON COLUMN @extschema@.snapshot_store.slot IS 'which of the stream''s places this snapshot takes, from 0';
+COMMENT ON COLUMN @extschema@.snapshot_store.state_schema_version IS 'the version of the schema that the state follows: 0 to 4,294,967,295';
+COMMENT ON COLUMN @extschema@.snapshot_store.sequence_number IS 'the last event that the state includes: 0 or more';
+COMMENT ON COLUMN @extschema@.snapshot_store.created_at IS 'when the snapshot was saved, or what the caller gave';
+COMMENT ON COLUMN @extschema@.snapshot_store.state IS 'the state, to the letter; null if it is in state_bytea';
+COMMENT ON COLUMN @extschema@.snapshot_store.state_bytea IS 'the state as bytes; null if it is in state';
+COMMENT ON COLUMN @extschema@.snapshot_store.metadata IS 'the caller''s own, to query by';
+COMMENT ON CONSTRAINT snapshot_store_pkey ON @extschema@.snapshot_store IS 'bounds a stream to its slots';
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.snapshot_store'::pg_catalog.regclass, '');
+
+CREATE FUNCTION @extschema@.snapshot_save(
+    stream_id pg_catalog.text,
+    sequence_number pg_catalog.int8,
+    state_schema_version pg_catalog.int8,
+    state pg_catalog.json,
+    metadata pg_catalog.jsonb DEFAULT NULL,
+    created_at pg_catalog.timestamptz DEFAULT NULL)
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME', 'snapshot_save'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_save(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.json, pg_catalog.jsonb, pg_catalog.timestamptz) IS
+'saves a stream''s state as of an event; false if a newer snapshot of its schema version is kept, or the store is off';
+
+CREATE FUNCTION @extschema@.snapshot_save_bytea(
+    stream_id pg_catalog.text,
+    sequence_number pg_catalog.int8,
+    state_schema_version pg_catalog.int8,
+    state pg_catalog.bytea,
+    metadata pg_catalog.jsonb DEFAULT NULL,
+    created_at pg_catalog.timestamptz DEFAULT NULL)
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME', 'snapshot_save_bytea'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_save_bytea(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bytea, pg_catalog.jsonb, pg_catalog.timestamptz) IS
+'like snapshot_save, for a state of bytes';
+
+CREATE FUNCTION @extschema@.snapshot_load(
+    stream_id pg_catalog.text,
+    recognized_schema_versions pg_catalog.int8[],
+    max_sequence_number pg_catalog.int8 DEFAULT NULL,
+    max_created_at pg_catalog.timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    sequence_number pg_catalog.int8,
+    state_schema_version pg_catalog.int8,
+    state pg_catalog.json,
+    metadata pg_catalog.jsonb,
+    created_at pg_catalog.timestamptz)
+AS 'MODULE_PATHNAME', 'snapshot_load'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1;
+
+COMMENT ON FUNCTION @extschema@.snapshot_load(pg_catalog.text, pg_catalog.int8[], pg_catalog.int8, pg_catalog.timestamptz) IS
+'returns the most recent snapshot of a stream whose schema version the caller recognizes, or no row';
+
+CREATE FUNCTION @extschema@.snapshot_load_bytea(
+    stream_id pg_catalog.text,
+    recognized_schema_versions pg_catalog.int8[],
+    max_sequence_number pg_catalog.int8 DEFAULT NULL,
+    max_created_at pg_catalog.timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    sequence_number pg_catalog.int8,
+    state_schema_version pg_catalog.int8,
+    state pg_catalog.bytea,
+    metadata pg_catalog.jsonb,
+    created_at pg_catalog.timestamptz)
+AS 'MODULE_PATHNAME', 'snapshot_load_bytea'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1;
+
+COMMENT ON FUNCTION @extschema@.snapshot_load_bytea(pg_catalog.text, pg_catalog.int8[], pg_catalog.int8, pg_catalog.timestamptz) IS
+'like snapshot_load, for a state of bytes';
+
+CREATE FUNCTION @extschema@.snapshot_info(
+    stream_id pg_catalog.text)
+RETURNS TABLE (
+    sequence_number pg_catalog.int8,
+    state_schema_version pg_catalog.int8,
+    state_size pg_catalog.int8,
+    created_at pg_catalog.timestamptz)
+AS 'MODULE_PATHNAME', 'snapshot_info'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1;
+
+COMMENT ON FUNCTION @extschema@.snapshot_info(pg_catalog.text) IS
+'lists the snapshots kept for a stream, newest first, with the stored size of their states in bytes; reads no state';
+
+CREATE FUNCTION @extschema@.snapshot_should_take(
+    event_count pg_catalog.int8,
+    last_sequence_number pg_catalog.int8,
+    snapshot_interval pg_catalog.int8)
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME', 'snapshot_should_take'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_should_take(pg_catalog.int8, pg_catalog.int8, pg_catalog.int8) IS
+'tells whether at least snapshot_interval events came since the last snapshot (NULL or 0: there is none; an interval of 0 means never)';
+
+CREATE FUNCTION @extschema@.snapshot_due(
+    stream_id pg_catalog.text,
+    recognized_schema_versions pg_catalog.int8[],
+    event_count pg_catalog.int8,
+    snapshot_interval pg_catalog.int8)
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME', 'snapshot_due'
+LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_due(pg_catalog.text, pg_catalog.int8[], pg_catalog.int8, pg_catalog.int8) IS
+'like snapshot_should_take, against the most recent stored snapshot that the caller recognizes';
+
+CREATE FUNCTION @extschema@.snapshot_delete(
+    stream_id pg_catalog.text,
+    max_sequence_number pg_catalog.int8 DEFAULT NULL,
+    max_created_at pg_catalog.timestamptz DEFAULT NULL,
+    min_sequence_number pg_catalog.int8 DEFAULT NULL,
+    min_created_at pg_catalog.timestamptz DEFAULT NULL)
+RETURNS pg_catalog.int8
+AS 'MODULE_PATHNAME', 'snapshot_delete'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_delete(pg_catalog.text, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.timestamptz) IS
+'deletes a stream''s snapshots within inclusive bounds (none: all of them) and returns how many';

@@ -1,0 +1,53 @@
+/*
+ * compat.h
+ *		Every difference between the supported server versions.
+ *
+ * The code is written against the newest server; what follows gives older
+ * ones the newest one's signatures.
+ */
+#ifndef SNAPSHOT_STORE_COMPAT_H
+#define SNAPSHOT_STORE_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "snapshot_store needs PostgreSQL 15 or later"
+#endif
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "catalog/pg_namespace.h"
+#include "utils/acl.h"
+
+/*
+ * 16 made a library's symbols hidden unless it exports them.  Before, one
+ * extension's globals could bind to another's of the same name.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
+/* 18 lets a module tell its name and version. */
+#if PG_VERSION_NUM < 180000
+#define PG_MODULE_MAGIC_EXT(...)	PG_MODULE_MAGIC
+#endif
+
+/* 18 added the instrumentation. */
+#if PG_VERSION_NUM < 180000
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \
+	(index_beginscan) (heap, index, snapshot, nkeys, norderbys)
+#endif
+
+/* 16 replaced the function for each kind of object by one. */
+#if PG_VERSION_NUM < 160000
+#define object_aclcheck(class, object, role, mode) \
+	(AssertMacro((class) == NamespaceRelationId), \
+	 pg_namespace_aclcheck(object, role, mode))
+#endif
+
+/* 16 tells apart which indexes an update concerns. */
+#if PG_VERSION_NUM < 160000
+typedef bool TU_UpdateIndexes;
+#define TU_None	false
+#endif
+
+#endif							/* SNAPSHOT_STORE_COMPAT_H */

@@ -1,0 +1,377 @@
+/*
+ * functions.c
+ *		The SQL-callable functions: read and validate arguments, call, return.
+ *
+ * None is strict: a NULL where a value is needed is an error, not a NULL
+ * that an application might take for an answer.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "store.h"
+
+/* Before 16 the declaration must say that the library exports it. */
+#define SQL_FUNCTION(name) \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
+
+SQL_FUNCTION(snapshot_save);
+SQL_FUNCTION(snapshot_save_bytea);
+SQL_FUNCTION(snapshot_load);
+SQL_FUNCTION(snapshot_load_bytea);
+SQL_FUNCTION(snapshot_info);
+SQL_FUNCTION(snapshot_should_take);
+SQL_FUNCTION(snapshot_due);
+SQL_FUNCTION(snapshot_delete);
+
+/* The columns of snapshot_load and of snapshot_info. */
+#define NUM_LOAD_COLUMNS	5
+#define NUM_INFO_COLUMNS	4
+
+static void
+refuse_null(FunctionCallInfo fcinfo, int argument, const char *parameter)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", parameter)));
+}
+
+static text *
+get_stream_id(FunctionCallInfo fcinfo, int argument)
+{
+	text	   *stream_id;
+
+	refuse_null(fcinfo, argument, "stream_id");
+
+	/* With a full header, so that one stream's key is always the same bytes. */
+	stream_id = PG_GETARG_TEXT_P(argument);
+	validate_stream_id(stream_id);
+	return stream_id;
+}
+
+/* An int8 that must be 0 or more. */
+static int64
+get_count(FunctionCallInfo fcinfo, int argument, const char *parameter)
+{
+	int64		value;
+
+	refuse_null(fcinfo, argument, parameter);
+	value = PG_GETARG_INT64(argument);
+	validate_not_negative(parameter, value);
+	return value;
+}
+
+static void
+get_recognized_versions(FunctionCallInfo fcinfo, int argument,
+						RecognizedVersions *recognized)
+{
+	const char *parameter = "recognized_schema_versions";
+	ArrayType  *array;
+
+	refuse_null(fcinfo, argument, parameter);
+	array = PG_GETARG_ARRAYTYPE_P(argument);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("%s must be a one-dimensional array", parameter)));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not contain nulls", parameter)));
+
+	recognized->array = array;
+	recognized->versions = (const int64 *) ARR_DATA_PTR(array);
+	recognized->count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	for (int i = 0; i < recognized->count; i++)
+		validate_state_schema_version(parameter, recognized->versions[i]);
+}
+
+/* Optional bounds of sequence numbers and times. */
+static void
+get_sequence_number_bound(FunctionCallInfo fcinfo, int argument,
+						  const char *parameter, bool *given, int64 *bound)
+{
+	*given = !PG_ARGISNULL(argument);
+	*bound = *given ? get_count(fcinfo, argument, parameter) : 0;
+}
+
+static void
+get_created_at_bound(FunctionCallInfo fcinfo, int argument,
+					 bool *given, TimestampTz *bound)
+{
+	*given = !PG_ARGISNULL(argument);
+	*bound = *given ? PG_GETARG_TIMESTAMPTZ(argument) : 0;
+}
+
+/*
+ * snapshot_save(stream_id text, sequence_number bigint,
+ *				 state_schema_version bigint, state json,
+ *				 metadata jsonb DEFAULT NULL,
+ *				 created_at timestamptz DEFAULT NULL) RETURNS boolean
+ *
+ * Saves the state of a stream as of the event sequence_number; created_at is
+ * the clock unless it is given.  Durable when the transaction commits.
+ * Returns whether it was stored: not if a newer snapshot of this schema
+ * version is kept, or the store is off, neither of which is an error.
+ *
+ * Errors: 22004 for a NULL in the first four, 22023 and 54000 for a stream_id
+ * that is empty or over 2,000 bytes, 54000 for a state over
+ * snapshot_store.max_state_size, 22003 for numbers out of range, 25006 in a
+ * read-only transaction, 42501 for a missing privilege, 55000 for a table
+ * that is not durable; 40001 above READ COMMITTED.
+ */
+static Datum
+save_snapshot(FunctionCallInfo fcinfo, StateKind kind)
+{
+	StreamSnapshot snapshot;
+	SnapshotHeader *header = &snapshot.header;
+
+	snapshot.stream_id = get_stream_id(fcinfo, 0);
+	header->sequence_number = get_count(fcinfo, 1, "sequence_number");
+	refuse_null(fcinfo, 2, "state_schema_version");
+	header->state_schema_version = PG_GETARG_INT64(2);
+	validate_state_schema_version("state_schema_version",
+								  header->state_schema_version);
+	refuse_null(fcinfo, 3, "state");
+	snapshot.kind = kind;
+	snapshot.state = PG_GETARG_DATUM(3);
+	validate_state_size(snapshot.state);
+	snapshot.has_metadata = !PG_ARGISNULL(4);
+	snapshot.metadata = snapshot.has_metadata ? PG_GETARG_DATUM(4) : (Datum) 0;
+	header->created_at = PG_ARGISNULL(5) ?
+		GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(5);
+
+	PG_RETURN_BOOL(store_save(fcinfo->flinfo->fn_oid, &snapshot));
+}
+
+Datum
+snapshot_save(PG_FUNCTION_ARGS)
+{
+	return save_snapshot(fcinfo, STATE_JSON);
+}
+
+/* snapshot_save_bytea: the same for a state of bytes. */
+Datum
+snapshot_save_bytea(PG_FUNCTION_ARGS)
+{
+	return save_snapshot(fcinfo, STATE_BYTEA);
+}
+
+/* The result's row type, looked up once in a session. */
+static TupleDesc
+load_result_desc(FunctionCallInfo fcinfo, StateKind kind)
+{
+	static TupleDesc known[STATE_BYTEA + 1];
+
+	if (known[kind] == NULL)
+	{
+		TupleDesc	desc;
+		MemoryContext caller;
+
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
+			desc->natts != NUM_LOAD_COLUMNS)
+			elog(ERROR, "unexpected result type of snapshot_load");
+		caller = MemoryContextSwitchTo(TopMemoryContext);
+		known[kind] = BlessTupleDesc(CreateTupleDescCopy(desc));
+		MemoryContextSwitchTo(caller);
+	}
+	return known[kind];
+}
+
+/*
+ * snapshot_load(stream_id text, recognized_schema_versions bigint[],
+ *				 max_sequence_number bigint DEFAULT NULL,
+ *				 max_created_at timestamptz DEFAULT NULL)
+ * RETURNS TABLE (sequence_number bigint, state_schema_version bigint,
+ *				  state json, metadata jsonb, created_at timestamptz)
+ *
+ * Returns, of the stream's snapshots with a recognized schema version and
+ * within the inclusive bounds, the one with the highest sequence number, then
+ * the highest schema version; or no row.
+ *
+ * Errors: 22004 for a NULL in the first two or inside the array, 22023 and
+ * 54000 for a stream_id that is empty or over 2,000 bytes, 2202E for an array
+ * of more than one dimension, 22003 for numbers out of range, 42804 if the
+ * chosen snapshot's state is of the other kind, 42501 for a missing privilege.
+ */
+static Datum
+load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	text	   *stream_id;
+	RecognizedVersions recognized;
+	SnapshotBounds bounds = {0};
+	StreamSnapshot found;
+	Datum		values[NUM_LOAD_COLUMNS];
+	bool		isnull[NUM_LOAD_COLUMNS] = {false};
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		(rsinfo->allowedModes & SFRM_ValuePerCall) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+
+	stream_id = get_stream_id(fcinfo, 0);
+	get_recognized_versions(fcinfo, 1, &recognized);
+	get_sequence_number_bound(fcinfo, 2, "max_sequence_number",
+							  &bounds.has_max_sequence_number,
+							  &bounds.max_sequence_number);
+	get_created_at_bound(fcinfo, 3, &bounds.has_max_created_at,
+						 &bounds.max_created_at);
+
+	if (!store_load(fcinfo->flinfo->fn_oid, stream_id, kind, &recognized,
+					&bounds, &found))
+	{
+		rsinfo->isDone = ExprEndResult;
+		PG_RETURN_NULL();
+	}
+
+	/* One row and no more: isDone is still ExprSingleResult. */
+	values[0] = Int64GetDatum(found.header.sequence_number);
+	values[1] = Int64GetDatum(found.header.state_schema_version);
+	values[2] = found.state;
+	values[3] = found.metadata;
+	isnull[3] = !found.has_metadata;
+	values[4] = TimestampTzGetDatum(found.header.created_at);
+	return HeapTupleGetDatum(heap_form_tuple(load_result_desc(fcinfo, kind),
+											 values, isnull));
+}
+
+Datum
+snapshot_load(PG_FUNCTION_ARGS)
+{
+	return load_snapshot(fcinfo, STATE_JSON);
+}
+
+/* snapshot_load_bytea: the same for a state of bytes. */
+Datum
+snapshot_load_bytea(PG_FUNCTION_ARGS)
+{
+	return load_snapshot(fcinfo, STATE_BYTEA);
+}
+
+/*
+ * snapshot_info(stream_id text)
+ * RETURNS TABLE (sequence_number bigint, state_schema_version bigint,
+ *				  state_size bigint, created_at timestamptz)
+ *
+ * Lists what is kept for a stream, newest first.  state_size is in bytes, as
+ * stored (compressed); no state is read.  Works while the store is off.
+ *
+ * Errors: those of snapshot_load for the stream_id and the privilege.
+ */
+Datum
+snapshot_info(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *infos;
+	ListCell   *cell;
+
+	infos = store_info(fcinfo->flinfo->fn_oid, get_stream_id(fcinfo, 0));
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(cell, infos)
+	{
+		SnapshotInfo *info = lfirst(cell);
+		Datum		values[NUM_INFO_COLUMNS];
+		bool		isnull[NUM_INFO_COLUMNS] = {false};
+
+		values[0] = Int64GetDatum(info->header.sequence_number);
+		values[1] = Int64GetDatum(info->header.state_schema_version);
+		values[2] = Int64GetDatum(info->state_size);
+		values[3] = TimestampTzGetDatum(info->header.created_at);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
+	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * snapshot_should_take(event_count bigint, last_sequence_number bigint,
+ *						snapshot_interval bigint) RETURNS boolean
+ *
+ * Whether at least snapshot_interval events came since the last snapshot.
+ * Without a last one, last_sequence_number is NULL or 0.  An interval of 0
+ * means never.
+ *
+ * Errors: 22004 for another NULL, 22003 for a number below 0.
+ */
+Datum
+snapshot_should_take(PG_FUNCTION_ARGS)
+{
+	int64		event_count = get_count(fcinfo, 0, "event_count");
+	int64		last_sequence_number = PG_ARGISNULL(1) ? 0 :
+		get_count(fcinfo, 1, "last_sequence_number");
+	int64		interval = get_count(fcinfo, 2, "snapshot_interval");
+
+	PG_RETURN_BOOL(should_take_snapshot(event_count, last_sequence_number,
+										interval));
+}
+
+/*
+ * snapshot_due(stream_id text, recognized_schema_versions bigint[],
+ *				event_count bigint, snapshot_interval bigint) RETURNS boolean
+ *
+ * snapshot_should_take against the stored snapshot that a load would return,
+ * so that after a change of the schema the stream is due again.  Reads no
+ * state.  False while the store is off.
+ *
+ * Errors: those of snapshot_load and snapshot_should_take.
+ */
+Datum
+snapshot_due(PG_FUNCTION_ARGS)
+{
+	text	   *stream_id = get_stream_id(fcinfo, 0);
+	RecognizedVersions recognized;
+	int64		event_count;
+	int64		interval;
+
+	get_recognized_versions(fcinfo, 1, &recognized);
+	event_count = get_count(fcinfo, 2, "event_count");
+	interval = get_count(fcinfo, 3, "snapshot_interval");
+
+	PG_RETURN_BOOL(store_is_due(fcinfo->flinfo->fn_oid, stream_id, &recognized,
+								event_count, interval));
+}
+
+/*
+ * snapshot_delete(stream_id text, max_sequence_number bigint DEFAULT NULL,
+ *				   max_created_at timestamptz DEFAULT NULL,
+ *				   min_sequence_number bigint DEFAULT NULL,
+ *				   min_created_at timestamptz DEFAULT NULL) RETURNS bigint
+ *
+ * Deletes the stream's snapshots within the inclusive bounds and returns how
+ * many went.  Durable when the transaction commits; works while the store is
+ * off.
+ *
+ * Errors: those of snapshot_save for the stream_id, the bounds, a read-only
+ * transaction, the privileges (SELECT and DELETE) and a table that is not
+ * durable.
+ */
+Datum
+snapshot_delete(PG_FUNCTION_ARGS)
+{
+	text	   *stream_id = get_stream_id(fcinfo, 0);
+	SnapshotBounds bounds = {0};
+
+	get_sequence_number_bound(fcinfo, 1, "max_sequence_number",
+							  &bounds.has_max_sequence_number,
+							  &bounds.max_sequence_number);
+	get_created_at_bound(fcinfo, 2, &bounds.has_max_created_at,
+						 &bounds.max_created_at);
+	get_sequence_number_bound(fcinfo, 3, "min_sequence_number",
+							  &bounds.has_min_sequence_number,
+							  &bounds.min_sequence_number);
+	get_created_at_bound(fcinfo, 4, &bounds.has_min_created_at,
+						 &bounds.min_created_at);
+
+	PG_RETURN_INT64(store_delete(fcinfo->flinfo->fn_oid, stream_id, &bounds));
+}

@@ -1,0 +1,448 @@
+/*
+ * relation.c
+ *		Finds the table and decides how to reach it.
+ *
+ * The table is the one named snapshot_store in the schema of the SQL function
+ * that was called.  What was learned of it is kept until an invalidation
+ * message says that something has changed.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_opfamily.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "relation.h"
+#include "settings.h"
+
+/* What is known of the table. */
+typedef struct KnownTable
+{
+	bool		valid;
+	Oid			schema;
+	Oid			relation;
+	Oid			key;			/* its index, if the table is plain */
+	bool		plain;			/* may the direct way be taken? */
+} KnownTable;
+
+static KnownTable known;
+
+/* The versions of the extension's SQL definition that this library serves. */
+static const char *const known_versions[] = {"1.0"};
+
+/* The columns, as the script creates them. */
+static const struct
+{
+	const char *name;
+	Oid			type;
+	Oid			collation;
+	bool		notnull;
+}			columns[Natts_snapshot_store] = {
+	{"stream_id", TEXTOID, C_COLLATION_OID, true},
+	{"slot", INT2OID, InvalidOid, true},
+	{"state_schema_version", INT8OID, InvalidOid, true},
+	{"sequence_number", INT8OID, InvalidOid, true},
+	{"created_at", TIMESTAMPTZOID, InvalidOid, true},
+	{"state", JSONOID, InvalidOid, false},
+	{"state_bytea", BYTEAOID, InvalidOid, false},
+	{"metadata", JSONBOID, InvalidOid, false}
+};
+
+/* The CHECK constraints, as the server shows them. */
+static const char *const checks[] = {
+	"((octet_length(stream_id) >= 1) AND (octet_length(stream_id) <= 2000))",
+	"(slot >= '0'::smallint)",
+	"((state_schema_version >= '0'::bigint) AND (state_schema_version <= '4294967295'::bigint))",
+	"(sequence_number >= '0'::bigint)",
+	"((state IS NULL) <> (state_bytea IS NULL))"
+};
+
+/* Forget the table when it or its index has changed: no catalog access here. */
+static void
+relation_changed(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid || relation == known.relation ||
+		relation == known.key)
+		known.valid = false;
+}
+
+/* Refuse to serve an SQL definition that was made for another library. */
+static void
+check_extension_version(void)
+{
+	Relation	extensions = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *version = NULL;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum("snapshot_store"));
+	scan = systable_beginscan(extensions, ExtensionNameIndexId, true,
+							  NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		datum = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(extensions), &isnull);
+
+		if (!isnull)
+			version = TextDatumGetCString(datum);
+	}
+	systable_endscan(scan);
+	table_close(extensions, AccessShareLock);
+
+	for (int i = 0; version != NULL && i < lengthof(known_versions); i++)
+	{
+		if (strcmp(version, known_versions[i]) == 0)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("snapshot_store library does not know version \"%s\" of the extension",
+					version != NULL ? version : "(none)"),
+			 errhint("Start a new session to load the installed library, or run ALTER EXTENSION snapshot_store UPDATE.")));
+}
+
+static bool
+has_our_columns(Relation relation)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+
+	if (desc->natts != Natts_snapshot_store)
+		return false;
+	for (int i = 0; i < Natts_snapshot_store; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (attribute->attisdropped ||
+			attribute->attgenerated != '\0' ||
+			attribute->attidentity != '\0' ||
+			attribute->atttypid != columns[i].type ||
+			attribute->attcollation != columns[i].collation ||
+			attribute->attnotnull != columns[i].notnull ||
+			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Exactly our CHECKs?  They are compared as the server shows them: another
+ * function or operator of the same name would be shown with its schema.
+ */
+static bool
+has_our_checks(Relation relation)
+{
+	TupleConstr *constr = RelationGetDescr(relation)->constr;
+	List	   *context;
+	bool		found[lengthof(checks)] = {false};
+
+	if (constr == NULL || constr->num_check != lengthof(checks))
+		return false;
+	context = deparse_context_for(RelationGetRelationName(relation),
+								  RelationGetRelid(relation));
+	for (int i = 0; i < constr->num_check; i++)
+	{
+		char	   *shown = deparse_expression(stringToNode(constr->check[i].ccbin),
+											   context, false, false);
+
+		for (int j = 0; j < lengthof(checks); j++)
+		{
+			if (strcmp(shown, checks[j]) == 0)
+				found[j] = true;
+		}
+	}
+	for (int j = 0; j < lengthof(checks); j++)
+	{
+		if (!found[j])
+			return false;
+	}
+	return true;
+}
+
+/* Is this our key, and in force? */
+static bool
+is_our_key(Relation index)
+{
+	Form_pg_index form = index->rd_index;
+
+	return index->rd_rel->relam == BTREE_AM_OID &&
+		form->indisunique && form->indisprimary && form->indimmediate &&
+		form->indisvalid && form->indisready && form->indislive &&
+		!form->indcheckxmin &&
+		form->indnatts == Natts_key &&
+		form->indnkeyatts == Anum_key_slot &&
+		form->indkey.values[0] == Anum_stream_id &&
+		form->indkey.values[1] == Anum_slot &&
+		form->indkey.values[2] == Anum_state_schema_version &&
+		index->rd_opfamily[0] == TEXT_BTREE_FAM_OID &&
+		index->rd_opfamily[1] == INTEGER_BTREE_FAM_OID &&
+		index->rd_opcintype[0] == TEXTOID &&
+		index->rd_opcintype[1] == INT2OID &&
+		index->rd_indcollation[0] == C_COLLATION_OID &&
+		index->rd_indoption[0] == 0 && index->rd_indoption[1] == 0 &&
+		RelationGetIndexPredicate(index) == NIL;
+}
+
+/*
+ * Why the direct way cannot be taken to this table, or NULL if it can: the
+ * guards that the executor would give, once per change of the table.  When in
+ * doubt, the sql way.
+ */
+static const char *
+why_not_direct(Relation relation, Oid *key)
+{
+	Form_pg_class form = relation->rd_rel;
+	List	   *indexes;
+	Relation	index;
+	bool		ours;
+
+	if (form->relkind != RELKIND_RELATION || form->relispartition ||
+		form->relhassubclass)
+		return "it is no ordinary table, or it has children";
+	if (form->relam != HEAP_TABLE_AM_OID)
+		return "its access method is not heap";
+	if (form->relpersistence != RELPERSISTENCE_PERMANENT)
+		return "it is not permanent";
+	if (form->relrowsecurity)
+		return "it has row security";
+	if (relation->rd_rules != NULL)
+		return "it has rules";
+	if (relation->trigdesc != NULL)
+		return "it has triggers";
+	if (!has_our_columns(relation))
+		return "its columns were changed";
+	if (!has_our_checks(relation))
+		return "its check constraints were changed";
+
+	/* On a Citus server any table may be an empty shell of a distributed one. */
+	if (OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE)))
+		return "the server runs Citus";
+
+	indexes = RelationGetIndexList(relation);
+	if (list_length(indexes) != 1)
+		return "its indexes were changed";
+	*key = linitial_oid(indexes);
+	index = index_open(*key, AccessShareLock);
+	ours = is_our_key(index);
+	index_close(index, NoLock);
+	if (!ours)
+		return "its key was changed";
+	return NULL;
+}
+
+/* Learn what is to be known of the table, which is open. */
+static void
+learn(Relation relation)
+{
+	const char *reason;
+
+	check_extension_version();
+
+	/*
+	 * Set first: a message that comes in meanwhile must not be lost.  What is
+	 * learned now still holds for this call, which has locked the table.
+	 */
+	known.key = InvalidOid;
+	known.plain = false;
+	known.valid = true;
+	reason = why_not_direct(relation, &known.key);
+	known.plain = reason == NULL;
+
+	if (reason == NULL)
+		elog(DEBUG1, "snapshot_store takes the direct way to table \"%s\"",
+			 RelationGetRelationName(relation));
+	else
+		elog(DEBUG1, "snapshot_store takes the sql way to table \"%s\": %s",
+			 RelationGetRelationName(relation), reason);
+}
+
+/* Find the table, lock it and open it. */
+static Relation
+open_relation(Oid function, LOCKMODE lockmode)
+{
+	static bool registered = false;
+	Oid			schema = get_func_namespace(function);
+	Relation	relation;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		registered = true;
+	}
+
+	for (;;)
+	{
+		if (!known.valid || known.schema != schema)
+		{
+			known.valid = false;
+			known.schema = schema;
+			known.relation = get_relname_relid(TABLE_NAME, schema);
+			if (!OidIsValid(known.relation))
+				ereport(ERROR,
+						(errcode(ERRCODE_UNDEFINED_TABLE),
+						 errmsg("table \"%s\" does not exist in schema \"%s\"",
+								TABLE_NAME, get_namespace_name(schema)),
+						 errhint("The functions of snapshot_store use the table of that name in their own schema.")));
+		}
+
+		/* What is known must still be so once the table is locked. */
+		relation = try_relation_open(known.relation, lockmode);
+		if (relation != NULL)
+		{
+			if (known.valid)
+				return relation;
+			if (get_relname_relid(TABLE_NAME, schema) == known.relation)
+			{
+				learn(relation);
+				return relation;
+			}
+			relation_close(relation, lockmode);
+		}
+		known.valid = false;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Check privileges as the executor would, and tell whether they are those of
+ * the whole table.  Column privileges do for the sql way; a function uses all
+ * columns of ours.
+ */
+static bool
+check_privileges(Relation relation, AclMode privileges)
+{
+	static const AclMode each[] = {ACL_SELECT, ACL_INSERT, ACL_UPDATE, ACL_DELETE};
+	Oid			table = RelationGetRelid(relation);
+	Oid			schema = RelationGetNamespace(relation);
+	Oid			user = GetUserId();
+	AclResult	result;
+
+	result = object_aclcheck(NamespaceRelationId, schema, user, ACL_USAGE);
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(schema));
+
+	if (pg_class_aclmask(table, user, privileges, ACLMASK_ALL) == privileges)
+		return true;
+
+	for (int i = 0; i < lengthof(each); i++)
+	{
+		AclMode		privilege = privileges & each[i];
+
+		if (privilege == 0 ||
+			pg_class_aclcheck(table, user, privilege) == ACLCHECK_OK)
+			continue;
+		for (int j = 0; j < Natts_snapshot_store; j++)
+		{
+			AttrNumber	column = get_attnum(table, columns[j].name);
+
+			if (privilege == ACL_DELETE ||
+				column == InvalidAttrNumber ||
+				pg_attribute_aclcheck(table, column, user, privilege) != ACLCHECK_OK)
+				aclcheck_error(ACLCHECK_NO_PRIV,
+							   get_relkind_objtype(relation->rd_rel->relkind),
+							   RelationGetRelationName(relation));
+		}
+	}
+	return false;
+}
+
+/* Refuse a table that does not survive a crash, while durable is on. */
+static void
+check_durable(Relation relation)
+{
+	List	   *parts;
+	ListCell   *cell;
+
+	if (relation->rd_rel->relkind == RELKIND_RELATION &&
+		relation->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
+		!relation->rd_rel->relhassubclass)
+		return;
+
+	/* Rows may be in any of its partitions or children. */
+	parts = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
+	foreach(cell, parts)
+	{
+		Oid			part = lfirst_oid(cell);
+		char		relkind = get_rel_relkind(part);
+
+		if (get_rel_persistence(part) == RELPERSISTENCE_PERMANENT &&
+			(relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("snapshots in table \"%s.%s\" would not be durable",
+						get_namespace_name(RelationGetNamespace(relation)),
+						RelationGetRelationName(relation)),
+				 errdetail("\"%s\" is not a permanent table.",
+						   get_rel_name(part)),
+				 errhint("With snapshot_store.durable set to off it is admitted.")));
+	}
+}
+
+/*
+ * store_table_open
+ *		Open the table, and decide how it is reached.
+ *
+ * "function" is the SQL function that was called.  Raises an error if the
+ * user lacks any of the privileges or, for more than reading, if the table is
+ * not durable.  Locks are kept to the end of the transaction, as the executor
+ * does.
+ */
+void
+store_table_open(Oid function, AclMode privileges, StoreTable *table)
+{
+	bool		writes = privileges != LOAD_PRIVILEGES;
+	LOCKMODE	lockmode = writes ? RowExclusiveLock : AccessShareLock;
+	Relation	relation = open_relation(function, lockmode);
+	bool		direct = check_privileges(relation, privileges);
+
+	if (writes && snapshot_store_durable)
+		check_durable(relation);
+
+	/*
+	 * Whoever hooks into the executor's permission check wants a say, and a
+	 * row changed by another writer is an error above READ COMMITTED.
+	 */
+	direct = direct && known.plain &&
+		snapshot_store_access_path == ACCESS_PATH_AUTO &&
+		ExecutorCheckPerms_hook == NULL &&
+		!(writes && IsolationUsesXactSnapshot());
+
+	table->relation = relation;
+	table->key = direct ? index_open(known.key, lockmode) : NULL;
+	table->access = direct ? &direct_access : &sql_access;
+}
+
+void
+store_table_close(StoreTable *table)
+{
+	if (table->key != NULL)
+		index_close(table->key, NoLock);
+	relation_close(table->relation, NoLock);
+}

@@ -1,0 +1,76 @@
+/*
+ * snapshot_store.c
+ *		The library: its magic block and its settings.
+ *
+ * Where to find the rest:
+ *		functions.c			the SQL-callable functions
+ *		store.c				save, load, delete: the logic
+ *		retention.c			which snapshots a stream keeps
+ *		stream_snapshot.c	what a snapshot may hold
+ *		relation.c			finds the table and decides how to reach it
+ *		table_direct.c		... by access methods
+ *		table_sql.c			... by SPI
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "compat.h"
+#include "retention.h"
+#include "settings.h"
+
+PG_MODULE_MAGIC_EXT(.name = "snapshot_store", .version = "1.0");
+
+int			snapshot_store_keep;
+int			snapshot_store_keep_versions;
+bool		snapshot_store_enabled;
+bool		snapshot_store_durable;
+int			snapshot_store_max_state_size;
+int			snapshot_store_access_path;
+
+static const struct config_enum_entry access_path_options[] = {
+	{"auto", ACCESS_PATH_AUTO, false},
+	{"sql", ACCESS_PATH_SQL, false},
+	{NULL, 0, false}
+};
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("snapshot_store.keep",
+							"How many snapshots of each of its schema versions a stream keeps.",
+							NULL,
+							&snapshot_store_keep, 1, 1, RETENTION_MAX_KEEP,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("snapshot_store.keep_versions",
+							"Of how many schema versions a stream keeps snapshots.",
+							"With 2, two versions of an application live side by side through a rolling deployment.",
+							&snapshot_store_keep_versions, 1, 1, RETENTION_MAX_KEEP_VERSIONS,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("snapshot_store.enabled",
+							 "Whether snapshots are saved and loaded.",
+							 "When off, a save stores nothing and a load returns no row.",
+							 &snapshot_store_enabled, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("snapshot_store.durable",
+							 "Whether a committed save survives a crash, whatever synchronous_commit says.",
+							 "When off, synchronous_commit decides, and the table may be unlogged.",
+							 &snapshot_store_durable, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("snapshot_store.max_state_size",
+							"The largest state that may be saved.",
+							"Counted before compression. 0 means no limit.",
+							&snapshot_store_max_state_size, 0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("snapshot_store.access_path",
+							 "How the functions reach the table.",
+							 "\"auto\" uses access methods directly where that is safe; \"sql\" never does.",
+							 &snapshot_store_access_path, ACCESS_PATH_AUTO, access_path_options,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("snapshot_store");
+}

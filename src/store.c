@@ -1,0 +1,417 @@
+/*
+ * store.c
+ *		Save, load and delete snapshots: the logic, once above both ways to
+ *		the table.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "relation.h"
+#include "retention.h"
+#include "settings.h"
+#include "store.h"
+
+/* The rows of a stream, as last read, and the slots they are to have. */
+typedef struct StreamRows
+{
+	SnapshotHeader *headers;
+	int16	   *new_slots;
+	int			count;
+	int			allocated;
+} StreamRows;
+
+static void *
+resize(void *pointer, Size size)
+{
+	return pointer == NULL ? palloc(size) : repalloc(pointer, size);
+}
+
+static void
+read_rows(const StoreTable *table, text *stream_id, StreamRows *rows)
+{
+	TableScan	scan;
+	StreamSnapshot row;
+
+	rows->count = 0;
+	table->access->scan_begin(table, stream_id, NULL, &scan);
+	while (table->access->scan_next(&scan, &row))
+	{
+		if (rows->count == rows->allocated)
+		{
+			rows->allocated = Max(4, 2 * rows->allocated);
+			rows->headers = resize(rows->headers, rows->allocated * sizeof(SnapshotHeader));
+			rows->new_slots = resize(rows->new_slots, rows->allocated * sizeof(int16));
+		}
+		rows->headers[rows->count++] = row.header;
+	}
+	table->access->scan_end(&scan);
+}
+
+/* Do both hold the same snapshots in the same slots? */
+static bool
+same_rows(const StreamRows *a, const StreamRows *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (int i = 0; i < a->count; i++)
+	{
+		const SnapshotHeader *x = &a->headers[i];
+		const SnapshotHeader *y = &b->headers[i];
+
+		if (x->slot != y->slot ||
+			x->state_schema_version != y->state_schema_version ||
+			x->sequence_number != y->sequence_number ||
+			x->created_at != y->created_at)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Take the stream's lock: the row in its lowest slot.
+ *
+ * When a deletion has emptied slot 0, that row moves there, so that whoever
+ * waits for it and whoever comes later agree which row it is.
+ */
+static WriteResult
+lock_stream(const StoreTable *table, text *stream_id,
+			const SnapshotHeader *lowest)
+{
+	if (lowest->slot == 0)
+		return table->access->lock(table, stream_id, lowest);
+	return table_sql_move(table, stream_id, lowest, 0);
+}
+
+/*
+ * Carry out a plan: first the new snapshot, since only with it there can be
+ * a conflict; then remove what it supersedes and move what lies too high.
+ */
+static WriteResult
+write_plan(const StoreTable *table, StreamSnapshot *snapshot,
+		   const RetentionPlan *plan, const StreamRows *rows, bool insist)
+{
+	WriteResult result;
+
+	snapshot->header.slot = plan->slot;
+	if (insist)
+		result = table_sql_insist(table, snapshot) ? WRITE_DONE : WRITE_NO_ROW;
+	else if (plan->overwrites >= 0)
+		result = table->access->update(table, &rows->headers[plan->overwrites],
+									   snapshot);
+	else
+		result = table->access->insert(table, snapshot);
+	if (result != WRITE_DONE)
+		return result;
+
+	for (int i = 0; i < rows->count; i++)
+	{
+		if (i != plan->overwrites && rows->new_slots[i] == RETENTION_DROPPED)
+			table_sql_remove(table, snapshot->stream_id, &rows->headers[i]);
+	}
+	for (int i = 0; i < rows->count; i++)
+	{
+		if (rows->new_slots[i] != RETENTION_DROPPED &&
+			rows->new_slots[i] != rows->headers[i].slot)
+			(void) table_sql_move(table, snapshot->stream_id,
+								  &rows->headers[i], rows->new_slots[i]);
+	}
+	return WRITE_DONE;
+}
+
+/*
+ * Save a snapshot into the open table; false if a newer one is kept.
+ *
+ * Each round reads the stream with a fresh snapshot, which sees what other
+ * transactions and earlier saves of this command have written.  A round that
+ * another writer thwarted is repeated.  One that affected no row, although the
+ * next round reads just the same rows, has met something else that has a say,
+ * a policy or a trigger: then the server decides.
+ */
+static bool
+save(const StoreTable *table, StreamSnapshot *snapshot)
+{
+	StreamRows	rows = {0};
+	StreamRows	last_rows = {0};
+	WriteResult result = WRITE_RACED;
+	bool		locked = false;
+	bool		done = false;
+	bool		stored = false;
+
+	/* By default a stream has one row, whose update is the lock. */
+	bool		update_locks = snapshot_store_keep == 1 &&
+		snapshot_store_keep_versions == 1;
+
+	while (!done)
+	{
+		StreamRows	swap = last_rows;
+		SnapshotHeader lowest;
+		RetentionPlan plan;
+		bool		in_vain;
+
+		CHECK_FOR_INTERRUPTS();
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+
+		last_rows = rows;
+		rows = swap;
+		read_rows(table, snapshot->stream_id, &rows);
+		if (rows.count > 0)
+			lowest = rows.headers[0];
+		retention_plan(&snapshot->header, rows.headers, rows.count,
+					   snapshot_store_keep, snapshot_store_keep_versions,
+					   &plan, rows.new_slots);
+		in_vain = result == WRITE_NO_ROW && same_rows(&rows, &last_rows);
+
+		if (!plan.store)
+			done = true;
+		else if (!locked && rows.count > (update_locks ? 1 : 0))
+		{
+			result = lock_stream(table, snapshot->stream_id, &lowest);
+			locked = result == WRITE_DONE;
+			if (in_vain)
+			{
+				/* Not to be had: go on without it. */
+				locked = true;
+				result = WRITE_RACED;
+			}
+		}
+		else
+		{
+			result = write_plan(table, snapshot, &plan, &rows, in_vain);
+			stored = result == WRITE_DONE;
+			done = stored || in_vain;
+		}
+		PopActiveSnapshot();
+	}
+	return stored;
+}
+
+/* Refuse to write where the executor would. */
+static void
+check_may_write(Oid function)
+{
+	char	   *name = psprintf("%s()", get_func_name(function));
+
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s in a read-only transaction", name),
+				 errhint("On a standby every transaction is read-only: a connection pooler that sends SELECT to standbys must send %s to the primary.",
+						 name)));
+	PreventCommandIfParallelMode(name);
+	pfree(name);
+}
+
+/*
+ * store_save
+ *		Save a snapshot by the rule of retention.c.
+ *
+ * Returns whether it was stored: not if a newer one of its schema version is
+ * kept, or if the store is off.  Once the transaction has committed, it
+ * survives a crash.
+ */
+bool
+store_save(Oid function, StreamSnapshot *snapshot)
+{
+	StoreTable	table;
+	bool		stored;
+
+	if (!snapshot_store_enabled)
+		return false;
+
+	check_may_write(function);
+	store_table_open(function, SAVE_PRIVILEGES, &table);
+	stored = save(&table, snapshot);
+	store_table_close(&table);
+
+	if (stored && snapshot_store_durable)
+		ForceSyncCommit();
+	return stored;
+}
+
+/*
+ * Find the most recent of a stream's recognized snapshots within bounds.  Its
+ * state and metadata come along, possibly toasted, if with_state.
+ */
+static bool
+find_most_recent(const StoreTable *table, text *stream_id,
+				 const RecognizedVersions *recognized,
+				 const SnapshotBounds *bounds, bool with_state,
+				 StreamSnapshot *found)
+{
+	TableScan	scan;
+	StreamSnapshot row;
+	bool		any = false;
+
+	table->access->scan_begin(table, stream_id, recognized, &scan);
+	while (table->access->scan_next(&scan, &row))
+	{
+		if (bounds != NULL && !is_within_bounds(&row.header, bounds))
+			continue;
+		if (any && !is_more_recent(&row.header, &found->header))
+			continue;
+		any = true;
+		*found = row;
+		if (with_state)
+		{
+			if (row.kind != STATE_MISSING)
+				found->state = datumCopy(row.state, false, -1);
+			if (row.has_metadata)
+				found->metadata = datumCopy(row.metadata, false, -1);
+		}
+	}
+	table->access->scan_end(&scan);
+	return any;
+}
+
+/* Fetch what is stored out of line; what is compressed may stay so. */
+static Datum
+fetch_external(Datum value)
+{
+	return PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(value)));
+}
+
+/* Refuse to return a state as something that it is not. */
+static void
+check_kind(const StreamSnapshot *found, text *stream_id, StateKind kind)
+{
+	bool		bytea = found->kind == STATE_BYTEA;
+
+	/* Not through our constraints, but the owner can drop them. */
+	if (found->kind == STATE_MISSING)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the snapshot of stream \"%s\" has no state",
+						text_to_cstring(stream_id))));
+	if (found->kind != kind)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the snapshot of stream \"%s\" holds its state as %s",
+						text_to_cstring(stream_id), bytea ? "bytea" : "json"),
+				 errhint("Load it with %s().",
+						 bytea ? "snapshot_load_bytea" : "snapshot_load")));
+}
+
+/*
+ * store_load
+ *		Load the most recent recognized snapshot within bounds.
+ *
+ * Returns whether there is one.  An unrecognized snapshot's state is never
+ * read.
+ */
+bool
+store_load(Oid function, text *stream_id, StateKind kind,
+		   const RecognizedVersions *recognized, const SnapshotBounds *bounds,
+		   StreamSnapshot *found)
+{
+	StoreTable	table;
+	bool		any;
+
+	if (!snapshot_store_enabled)
+		return false;
+
+	store_table_open(function, LOAD_PRIVILEGES, &table);
+	any = find_most_recent(&table, stream_id, recognized, bounds, true, found);
+	if (any)
+	{
+		check_kind(found, stream_id, kind);
+		found->state = fetch_external(found->state);
+		if (found->has_metadata)
+			found->metadata = fetch_external(found->metadata);
+	}
+	store_table_close(&table);
+	return any;
+}
+
+/*
+ * store_is_due
+ *		should_take_snapshot against the snapshot that a load would return,
+ *		without reading a state; never while the store is off.
+ */
+bool
+store_is_due(Oid function, text *stream_id, const RecognizedVersions *recognized,
+			 int64 event_count, int64 interval)
+{
+	StoreTable	table;
+	StreamSnapshot last;
+	bool		any;
+
+	if (!snapshot_store_enabled)
+		return false;
+
+	store_table_open(function, LOAD_PRIVILEGES, &table);
+	any = find_most_recent(&table, stream_id, recognized, NULL, false, &last);
+	store_table_close(&table);
+	return should_take_snapshot(event_count,
+								any ? last.header.sequence_number : 0,
+								interval);
+}
+
+static int
+compare_infos(const ListCell *a, const ListCell *b)
+{
+	const SnapshotInfo *x = lfirst(a);
+	const SnapshotInfo *y = lfirst(b);
+
+	return is_more_recent(&x->header, &y->header) ? -1 : 1;
+}
+
+/*
+ * store_info
+ *		List a stream's snapshots as SnapshotInfo, newest first.
+ */
+List *
+store_info(Oid function, text *stream_id)
+{
+	StoreTable	table;
+	TableScan	scan;
+	StreamSnapshot row;
+	List	   *infos = NIL;
+
+	store_table_open(function, LOAD_PRIVILEGES, &table);
+	table.access->scan_begin(&table, stream_id, NULL, &scan);
+	while (table.access->scan_next(&scan, &row))
+	{
+		SnapshotInfo *info = palloc(sizeof(SnapshotInfo));
+
+		info->header = row.header;
+		info->state_size = row.kind == STATE_MISSING ? 0 : toast_datum_size(row.state);
+		infos = lappend(infos, info);
+	}
+	table.access->scan_end(&scan);
+	store_table_close(&table);
+
+	list_sort(infos, compare_infos);
+	return infos;
+}
+
+/*
+ * store_delete
+ *		Delete a stream's snapshots within bounds; returns how many.
+ *
+ * It works while the store is off too, so that a stream that was reset stays
+ * reset, and is durable like a save: a deletion that came undone would bring
+ * back a wrong snapshot.
+ */
+int64
+store_delete(Oid function, text *stream_id, const SnapshotBounds *bounds)
+{
+	StoreTable	table;
+	uint64		deleted;
+
+	check_may_write(function);
+	store_table_open(function, DELETE_PRIVILEGES, &table);
+	deleted = table_sql_delete(&table, stream_id, bounds);
+	store_table_close(&table);
+
+	if (deleted > 0 && snapshot_store_durable)
+		ForceSyncCommit();
+	return (int64) deleted;
+}

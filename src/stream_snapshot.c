@@ -1,0 +1,130 @@
+/*
+ * stream_snapshot.c
+ *		What a snapshot may hold, and which of several is the most recent.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+
+#include "settings.h"
+#include "stream_snapshot.h"
+
+/* stream_id: not empty, and short enough for the key. */
+void
+validate_stream_id(const text *stream_id)
+{
+	int			length = VARSIZE_ANY_EXHDR(stream_id);
+
+	if (length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("stream_id must not be empty")));
+	if (length > STREAM_ID_MAX_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("stream_id is too long"),
+				 errdetail("It has %d bytes; the limit is %d bytes.",
+						   length, STREAM_ID_MAX_BYTES)));
+}
+
+/* A state_schema_version is an unsigned 32-bit number. */
+void
+validate_state_schema_version(const char *parameter, int64 version)
+{
+	if (version < 0 || version > STATE_SCHEMA_VERSION_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range", parameter),
+				 errdetail("A schema version lies between 0 and %lld; this one is %lld.",
+						   (long long) STATE_SCHEMA_VERSION_MAX,
+						   (long long) version)));
+}
+
+/* Sequence numbers, counts of events and intervals. */
+void
+validate_not_negative(const char *parameter, int64 value)
+{
+	if (value < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s must not be negative", parameter),
+				 errdetail("It is %lld.", (long long) value)));
+}
+
+/* The state's raw bytes against snapshot_store.max_state_size. */
+void
+validate_state_size(Datum state)
+{
+	Size		size;
+
+	if (snapshot_store_max_state_size == 0)
+		return;
+	size = toast_raw_datum_size(state) - VARHDRSZ;
+	if (size > (Size) snapshot_store_max_state_size)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("state is too large"),
+				 errdetail("It has %zu bytes; the limit is %d bytes.",
+						   size, snapshot_store_max_state_size),
+				 errhint("A superuser can change the limit, snapshot_store.max_state_size.")));
+}
+
+bool
+is_recognized(const RecognizedVersions *recognized, int64 version)
+{
+	for (int i = 0; i < recognized->count; i++)
+	{
+		if (recognized->versions[i] == version)
+			return true;
+	}
+	return false;
+}
+
+bool
+is_within_bounds(const SnapshotHeader *header, const SnapshotBounds *bounds)
+{
+	if (bounds->has_max_sequence_number &&
+		header->sequence_number > bounds->max_sequence_number)
+		return false;
+	if (bounds->has_max_created_at &&
+		header->created_at > bounds->max_created_at)
+		return false;
+	if (bounds->has_min_sequence_number &&
+		header->sequence_number < bounds->min_sequence_number)
+		return false;
+	if (bounds->has_min_created_at &&
+		header->created_at < bounds->min_created_at)
+		return false;
+	return true;
+}
+
+/*
+ * The order in which a load chooses: the highest sequence number, then the
+ * highest schema version.  (Two equal in both can only have been written by
+ * hand; then the later save, and the slot, so that the choice is one.)
+ */
+bool
+is_more_recent(const SnapshotHeader *a, const SnapshotHeader *b)
+{
+	if (a->sequence_number != b->sequence_number)
+		return a->sequence_number > b->sequence_number;
+	if (a->state_schema_version != b->state_schema_version)
+		return a->state_schema_version > b->state_schema_version;
+	if (a->created_at != b->created_at)
+		return a->created_at > b->created_at;
+	return a->slot > b->slot;
+}
+
+/*
+ * Have at least "interval" events come since the last snapshot?  Never with
+ * an interval of 0.  None of the numbers is negative, so nothing overflows.
+ * The rule is that of mako's SnapshotStore.
+ */
+bool
+should_take_snapshot(int64 event_count, int64 last_sequence_number,
+					 int64 interval)
+{
+	return interval > 0 &&
+		event_count > last_sequence_number &&
+		event_count - last_sequence_number >= interval;
+}

@@ -1,0 +1,78 @@
+/*
+ * stream_snapshot.h
+ *		The snapshot of one stream: what it consists of and what it may hold.
+ *
+ * Not to be confused with PostgreSQL's own Snapshot, which decides what a
+ * query sees.
+ */
+#ifndef SNAPSHOT_STORE_STREAM_SNAPSHOT_H
+#define SNAPSHOT_STORE_STREAM_SNAPSHOT_H
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+#include "utils/array.h"
+
+#define STREAM_ID_MAX_BYTES			2000
+#define STATE_SCHEMA_VERSION_MAX	((int64) PG_UINT32_MAX)
+
+/* A snapshot without its stream and state, and where its row lies. */
+typedef struct SnapshotHeader
+{
+	int16		slot;
+	int64		state_schema_version;
+	int64		sequence_number;
+	TimestampTz created_at;
+	ItemPointerData tid;		/* of a stored one; only the direct way has it */
+} SnapshotHeader;
+
+typedef enum StateKind
+{
+	STATE_JSON,
+	STATE_BYTEA,
+	STATE_MISSING				/* only in a row written by hand */
+} StateKind;
+
+typedef struct StreamSnapshot
+{
+	text	   *stream_id;
+	SnapshotHeader header;
+	StateKind	kind;
+	Datum		state;			/* may be toasted */
+	bool		has_metadata;
+	Datum		metadata;
+} StreamSnapshot;
+
+/* The schema versions that a caller recognizes. */
+typedef struct RecognizedVersions
+{
+	ArrayType  *array;			/* bigint[], without nulls */
+	const int64 *versions;		/* its elements */
+	int			count;
+} RecognizedVersions;
+
+/* Inclusive bounds, each with whether it was given. */
+typedef struct SnapshotBounds
+{
+	bool		has_max_sequence_number;
+	bool		has_max_created_at;
+	bool		has_min_sequence_number;
+	bool		has_min_created_at;
+	int64		max_sequence_number;
+	TimestampTz max_created_at;
+	int64		min_sequence_number;
+	TimestampTz min_created_at;
+} SnapshotBounds;
+
+extern void validate_stream_id(const text *stream_id);
+extern void validate_state_schema_version(const char *parameter, int64 version);
+extern void validate_not_negative(const char *parameter, int64 value);
+extern void validate_state_size(Datum state);
+
+extern bool is_recognized(const RecognizedVersions *recognized, int64 version);
+extern bool is_within_bounds(const SnapshotHeader *header,
+							 const SnapshotBounds *bounds);
+extern bool is_more_recent(const SnapshotHeader *a, const SnapshotHeader *b);
+extern bool should_take_snapshot(int64 event_count, int64 last_sequence_number,
+								 int64 interval);
+
+#endif							/* SNAPSHOT_STORE_STREAM_SNAPSHOT_H */

@@ -1,0 +1,56 @@
+/*
+ * table.c
+ *		Rows of the table, as both ways to it see them.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "table.h"
+
+/* A snapshot as the values of a row. */
+void
+table_form_row(const StreamSnapshot *snapshot, Datum *values, bool *isnull)
+{
+	const SnapshotHeader *header = &snapshot->header;
+	bool		bytea = snapshot->kind == STATE_BYTEA;
+
+	memset(isnull, false, Natts_snapshot_store * sizeof(bool));
+	values[Anum_stream_id - 1] = PointerGetDatum(snapshot->stream_id);
+	values[Anum_slot - 1] = Int16GetDatum(header->slot);
+	values[Anum_state_schema_version - 1] = Int64GetDatum(header->state_schema_version);
+	values[Anum_sequence_number - 1] = Int64GetDatum(header->sequence_number);
+	values[Anum_created_at - 1] = TimestampTzGetDatum(header->created_at);
+	values[Anum_state - 1] = bytea ? (Datum) 0 : snapshot->state;
+	isnull[Anum_state - 1] = bytea;
+	values[Anum_state_bytea - 1] = bytea ? snapshot->state : (Datum) 0;
+	isnull[Anum_state_bytea - 1] = !bytea;
+	values[Anum_metadata - 1] = snapshot->metadata;
+	isnull[Anum_metadata - 1] = !snapshot->has_metadata;
+}
+
+/* The values of a row as a snapshot, but for the stream, which is known. */
+void
+table_read_row(const Datum *values, const bool *isnull, StreamSnapshot *snapshot)
+{
+	SnapshotHeader *header = &snapshot->header;
+
+	header->slot = DatumGetInt16(values[Anum_slot - 1]);
+	header->state_schema_version = DatumGetInt64(values[Anum_state_schema_version - 1]);
+	header->sequence_number = DatumGetInt64(values[Anum_sequence_number - 1]);
+	header->created_at = DatumGetTimestampTz(values[Anum_created_at - 1]);
+	if (!isnull[Anum_state - 1])
+	{
+		snapshot->kind = STATE_JSON;
+		snapshot->state = values[Anum_state - 1];
+	}
+	else if (!isnull[Anum_state_bytea - 1])
+	{
+		snapshot->kind = STATE_BYTEA;
+		snapshot->state = values[Anum_state_bytea - 1];
+	}
+	else
+		snapshot->kind = STATE_MISSING;
+	snapshot->has_metadata = !isnull[Anum_metadata - 1];
+	snapshot->metadata = values[Anum_metadata - 1];
+}

@@ -1,0 +1,114 @@
+/*
+ * table.h
+ *		The few operations on the table that store.c needs.
+ *
+ * There are two ways to the table, table_direct.c and table_sql.c, and
+ * relation.c decides between them.  Both read with the active snapshot and
+ * leave which snapshot that is to store.c.
+ */
+#ifndef SNAPSHOT_STORE_TABLE_H
+#define SNAPSHOT_STORE_TABLE_H
+
+#include "access/genam.h"
+#include "executor/spi.h"
+#include "utils/rel.h"
+
+#include "stream_snapshot.h"
+
+#define TABLE_NAME	"snapshot_store"
+
+/* The table's columns. */
+#define Anum_stream_id				1
+#define Anum_slot					2
+#define Anum_state_schema_version	3
+#define Anum_sequence_number		4
+#define Anum_created_at				5
+#define Anum_state					6
+#define Anum_state_bytea			7
+#define Anum_metadata				8
+#define Natts_snapshot_store		8
+
+/* The columns of its key. */
+#define Anum_key_stream_id				1
+#define Anum_key_slot					2
+#define Anum_key_state_schema_version	3
+#define Natts_key						3
+
+typedef struct TableAccess TableAccess;
+
+/* The table, open and locked: see relation.c. */
+typedef struct StoreTable
+{
+	Relation	relation;
+	Relation	key;			/* its index; only for the direct way */
+	const TableAccess *access;
+} StoreTable;
+
+/* A scan over one stream's rows. */
+typedef struct TableScan
+{
+	const StoreTable *table;
+	const RecognizedVersions *recognized;	/* NULL: all */
+	/* the direct way */
+	IndexScanDesc index_scan;
+	TupleTableSlot *row;
+	/* the sql way */
+	SPITupleTable *rows;
+	uint64		next;
+} TableScan;
+
+typedef enum WriteResult
+{
+	WRITE_DONE,
+	WRITE_RACED,				/* another writer has changed the row */
+	WRITE_NO_ROW				/* no row was affected, nobody says why */
+} WriteResult;
+
+struct TableAccess
+{
+	/*
+	 * Scan a stream's rows, in the order of their slots; only those of the
+	 * recognized versions, if these are given.  The Datums of a row are valid
+	 * until the next call.
+	 */
+	void		(*scan_begin) (const StoreTable *table, text *stream_id,
+							   const RecognizedVersions *recognized,
+							   TableScan *scan);
+	bool		(*scan_next) (TableScan *scan, StreamSnapshot *snapshot);
+	void		(*scan_end) (TableScan *scan);
+
+	/* Lock a row against other savers (FOR NO KEY UPDATE). */
+	WriteResult (*lock) (const StoreTable *table, text *stream_id,
+						 const SnapshotHeader *row);
+
+	/* Insert into a free slot. */
+	WriteResult (*insert) (const StoreTable *table,
+						   const StreamSnapshot *snapshot);
+
+	/* Overwrite a row, if it is still as it was read. */
+	WriteResult (*update) (const StoreTable *table, const SnapshotHeader *row,
+						   const StreamSnapshot *snapshot);
+};
+
+extern const TableAccess direct_access;
+extern const TableAccess sql_access;
+
+/* What happens seldom goes the sql way only. */
+extern WriteResult table_sql_insert(const StoreTable *table,
+									const StreamSnapshot *snapshot);
+extern bool table_sql_insist(const StoreTable *table,
+							 const StreamSnapshot *snapshot);
+extern WriteResult table_sql_move(const StoreTable *table, text *stream_id,
+								  const SnapshotHeader *row, int16 slot);
+extern void table_sql_remove(const StoreTable *table, text *stream_id,
+							 const SnapshotHeader *row);
+extern uint64 table_sql_delete(const StoreTable *table, text *stream_id,
+							   const SnapshotBounds *bounds);
+
+/* A snapshot as a row's values, and back. */
+extern void table_form_row(const StreamSnapshot *snapshot,
+						   Datum *values, bool *isnull);
+extern void table_read_row(const Datum *values, const bool *isnull,
+						   StreamSnapshot *snapshot);
+
+#endif							/* SNAPSHOT_STORE_TABLE_H */

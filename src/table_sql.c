@@ -1,0 +1,395 @@
+/*
+ * table_sql.c
+ *		The sql way to the table: by SPI, with kept plans.
+ *
+ * Right on any table, whatever triggers, policies, indexes or partitions it
+ * has: the server decides.  Every name and operator in the statements is
+ * qualified, so that no search_path has a say.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "table.h"
+
+typedef enum Statement
+{
+	SCAN_ALL,
+	SCAN_RECOGNIZED,
+	LOCK_ROW,
+	INSERT_ROW,
+	INSIST_ON_ROW,
+	UPDATE_ROW,
+	MOVE_ROW,
+	REMOVE_ROW,
+	DELETE_ROWS
+} Statement;
+
+#define NUM_STATEMENTS	(DELETE_ROWS + 1)
+
+/* A whole row as parameters $1 to $8, in the order of the columns. */
+#define ROW_COLUMNS \
+	"stream_id, slot, state_schema_version, sequence_number, created_at, " \
+	"state, state_bytea, metadata"
+#define ROW_SELECTED	/* whatever the owner made of the columns */ \
+	"stream_id::pg_catalog.text, slot::pg_catalog.int2, " \
+	"state_schema_version::pg_catalog.int8, sequence_number::pg_catalog.int8, " \
+	"created_at::pg_catalog.timestamptz, state::pg_catalog.json, " \
+	"state_bytea::pg_catalog.bytea, metadata::pg_catalog.jsonb"
+#define ROW_TYPES \
+	TEXTOID, INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID, \
+	JSONOID, BYTEAOID, JSONBOID
+#define ROW_INSERT \
+	"INSERT INTO %s AS kept (" ROW_COLUMNS ") " \
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) " \
+	"ON CONFLICT (stream_id, slot) "
+
+/* A row that is still as it was read. */
+#define SAME_ROW_TYPES	INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID
+#define SAME_ROW(slot, version, sequence, created_at) \
+	"stream_id OPERATOR(pg_catalog.=) $1" \
+	" AND slot OPERATOR(pg_catalog.=) " slot \
+	" AND state_schema_version OPERATOR(pg_catalog.=) " version \
+	" AND sequence_number OPERATOR(pg_catalog.=) " sequence \
+	" AND created_at OPERATOR(pg_catalog.=) " created_at
+
+#define MAX_PARAMETERS	12
+
+typedef struct StatementText
+{
+	const char *text;			/* %s: the table */
+	int			nparameters;
+	Oid			types[MAX_PARAMETERS];
+} StatementText;
+
+static const StatementText statements[NUM_STATEMENTS] = {
+	[SCAN_ALL] = {
+		"SELECT " ROW_SELECTED " FROM %s"
+		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		" ORDER BY slot USING OPERATOR(pg_catalog.<)",
+		1, {TEXTOID}
+	},
+	[SCAN_RECOGNIZED] = {
+		"SELECT " ROW_SELECTED " FROM %s"
+		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		" AND state_schema_version OPERATOR(pg_catalog.=) ANY ($2)"
+		" ORDER BY slot USING OPERATOR(pg_catalog.<)",
+		2, {TEXTOID, INT8ARRAYOID}
+	},
+	[LOCK_ROW] = {
+		"SELECT 1 FROM %s WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		" AND slot OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE",
+		2, {TEXTOID, INT2OID}
+	},
+	[INSERT_ROW] = {
+		ROW_INSERT "DO NOTHING",
+		8, {ROW_TYPES}
+	},
+	/* Guarded, so that even now no older snapshot replaces a newer one. */
+	[INSIST_ON_ROW] = {
+		ROW_INSERT "DO UPDATE SET "
+		"state_schema_version = excluded.state_schema_version, "
+		"sequence_number = excluded.sequence_number, "
+		"created_at = excluded.created_at, state = excluded.state, "
+		"state_bytea = excluded.state_bytea, metadata = excluded.metadata "
+		"WHERE kept.state_schema_version OPERATOR(pg_catalog.<>) excluded.state_schema_version "
+		"OR kept.sequence_number OPERATOR(pg_catalog.<=) excluded.sequence_number",
+		8, {ROW_TYPES}
+	},
+	[UPDATE_ROW] = {
+		"UPDATE %s SET slot = $2, state_schema_version = $3, "
+		"sequence_number = $4, created_at = $5, state = $6, "
+		"state_bytea = $7, metadata = $8 "
+		"WHERE " SAME_ROW("$9", "$10", "$11", "$12"),
+		12, {ROW_TYPES, SAME_ROW_TYPES}
+	},
+	[MOVE_ROW] = {
+		"UPDATE %s SET slot = $6 WHERE " SAME_ROW("$2", "$3", "$4", "$5"),
+		6, {TEXTOID, SAME_ROW_TYPES, INT2OID}
+	},
+	[REMOVE_ROW] = {
+		"DELETE FROM %s WHERE " SAME_ROW("$2", "$3", "$4", "$5"),
+		5, {TEXTOID, SAME_ROW_TYPES}
+	},
+	[DELETE_ROWS] = {
+		"DELETE FROM %s WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		" AND ($2 IS NULL OR sequence_number OPERATOR(pg_catalog.<=) $2)"
+		" AND ($3 IS NULL OR created_at OPERATOR(pg_catalog.<=) $3)"
+		" AND ($4 IS NULL OR sequence_number OPERATOR(pg_catalog.>=) $4)"
+		" AND ($5 IS NULL OR created_at OPERATOR(pg_catalog.>=) $5)",
+		5, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
+	}
+};
+
+/* The kept plans, and the schema whose name is in them. */
+static SPIPlanPtr plans[NUM_STATEMENTS];
+static NameData plans_schema;
+
+/*
+ * Plan a statement by index.
+ *
+ * On a small table the planner would rather read it whole, and a kept plan
+ * goes on doing so when the table has grown; besides, at SERIALIZABLE that
+ * makes streams conflict that have nothing in common.  (As in core's
+ * RI_Initial_Check, the setting is undone at the end of the nest level.)
+ */
+static void
+plan_by_index(SPIPlanPtr plan)
+{
+	int			nest_level = NewGUCNestLevel();
+	CachedPlan *cached;
+
+	(void) set_config_option("enable_seqscan", "off",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached != NULL)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+	AtEOXact_GUC(true, nest_level);
+}
+
+/* The kept plan of a statement.  Called with SPI connected. */
+static SPIPlanPtr
+get_plan(const StoreTable *table, Statement statement)
+{
+	char	   *schema = get_namespace_name(RelationGetNamespace(table->relation));
+
+	/*
+	 * The plans name the schema.  After a rename they are made anew; the old
+	 * ones are left alone, because an outer call may be running one.
+	 */
+	if (strcmp(NameStr(plans_schema), schema) != 0)
+	{
+		memset(plans, 0, sizeof(plans));
+		namestrcpy(&plans_schema, schema);
+	}
+
+	if (plans[statement] == NULL)
+	{
+		const StatementText *text = &statements[statement];
+		StringInfoData command;
+		SPIPlanPtr	plan;
+
+		initStringInfo(&command);
+		appendStringInfo(&command, text->text,
+						 quote_qualified_identifier(schema, TABLE_NAME));
+		plan = SPI_prepare_cursor(command.data, text->nparameters,
+								  unconstify(Oid *, &text->types[0]),
+								  CURSOR_OPT_GENERIC_PLAN);
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed for \"%s\": %s",
+				 command.data, SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		plans[statement] = plan;
+	}
+	plan_by_index(plans[statement]);
+	return plans[statement];
+}
+
+/* Run a statement, with SPI connected. */
+static void
+execute(const StoreTable *table, Statement statement,
+		Datum *values, const char *nulls, bool read_only)
+{
+	SPIPlanPtr	plan = get_plan(table, statement);
+	int			result = SPI_execute_plan(plan, values, nulls, read_only, 0);
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s",
+			 SPI_result_code_string(result));
+}
+
+/* Run a statement that writes, and return the number of affected rows. */
+static uint64
+write_rows(const StoreTable *table, Statement statement,
+		   Datum *values, const char *nulls)
+{
+	uint64		nrows;
+
+	SPI_connect();
+	execute(table, statement, values, nulls, false);
+	nrows = SPI_processed;
+	SPI_finish();
+	return nrows;
+}
+
+static WriteResult
+write_row(const StoreTable *table, Statement statement,
+		  Datum *values, const char *nulls)
+{
+	return write_rows(table, statement, values, nulls) > 0 ?
+		WRITE_DONE : WRITE_NO_ROW;
+}
+
+static void
+sql_scan_begin(const StoreTable *table, text *stream_id,
+			   const RecognizedVersions *recognized, TableScan *scan)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[2];
+
+	SPI_connect();
+	values[0] = PointerGetDatum(stream_id);
+	if (recognized != NULL)
+		values[1] = PointerGetDatum(recognized->array);
+	execute(table, recognized == NULL ? SCAN_ALL : SCAN_RECOGNIZED,
+			values, NULL, true);
+	scan->table = table;
+	scan->rows = SPI_tuptable;
+	scan->next = 0;
+	MemoryContextSwitchTo(caller);
+}
+
+static bool
+sql_scan_next(TableScan *scan, StreamSnapshot *snapshot)
+{
+	Datum		values[Natts_snapshot_store];
+	bool		isnull[Natts_snapshot_store];
+
+	if (scan->next >= scan->rows->numvals)
+		return false;
+	heap_deform_tuple(scan->rows->vals[scan->next++], scan->rows->tupdesc,
+					  values, isnull);
+	table_read_row(values, isnull, snapshot);
+	return true;
+}
+
+static void
+sql_scan_end(TableScan *scan)
+{
+	SPI_finish();
+}
+
+static WriteResult
+sql_lock(const StoreTable *table, text *stream_id, const SnapshotHeader *row)
+{
+	Datum		values[2];
+
+	values[0] = PointerGetDatum(stream_id);
+	values[1] = Int16GetDatum(row->slot);
+	return write_row(table, LOCK_ROW, values, NULL);
+}
+
+/* A whole row as parameters. */
+static void
+form_row_parameters(const StreamSnapshot *snapshot, Datum *values, char *nulls)
+{
+	bool		isnull[Natts_snapshot_store];
+
+	table_form_row(snapshot, values, isnull);
+	for (int i = 0; i < Natts_snapshot_store; i++)
+		nulls[i] = isnull[i] ? 'n' : ' ';
+}
+
+/* The parameters of SAME_ROW but for the stream. */
+static void
+same_row_parameters(const SnapshotHeader *row, Datum *values)
+{
+	values[0] = Int16GetDatum(row->slot);
+	values[1] = Int64GetDatum(row->state_schema_version);
+	values[2] = Int64GetDatum(row->sequence_number);
+	values[3] = TimestampTzGetDatum(row->created_at);
+}
+
+/* Insert, unless there is a row already: then wait until that is certain. */
+WriteResult
+table_sql_insert(const StoreTable *table, const StreamSnapshot *snapshot)
+{
+	Datum		values[Natts_snapshot_store];
+	char		nulls[Natts_snapshot_store];
+
+	form_row_parameters(snapshot, values, nulls);
+	return write_row(table, INSERT_ROW, values, nulls);
+}
+
+/*
+ * Write a snapshot where no row was affected although no other writer was
+ * seen, in a form in which the server says why: a policy's error stands.
+ * Returns whether a row was written; a trigger may have refused it.
+ */
+bool
+table_sql_insist(const StoreTable *table, const StreamSnapshot *snapshot)
+{
+	Datum		values[Natts_snapshot_store];
+	char		nulls[Natts_snapshot_store];
+
+	form_row_parameters(snapshot, values, nulls);
+	return write_rows(table, INSIST_ON_ROW, values, nulls) > 0;
+}
+
+static WriteResult
+sql_update(const StoreTable *table, const SnapshotHeader *row,
+		   const StreamSnapshot *snapshot)
+{
+	Datum		values[MAX_PARAMETERS];
+	char		nulls[MAX_PARAMETERS];
+
+	memset(nulls, ' ', sizeof(nulls));
+	form_row_parameters(snapshot, values, nulls);
+	same_row_parameters(row, &values[Natts_snapshot_store]);
+	return write_row(table, UPDATE_ROW, values, nulls);
+}
+
+/* Move a row to another slot, if it is still as it was read. */
+WriteResult
+table_sql_move(const StoreTable *table, text *stream_id,
+			   const SnapshotHeader *row, int16 slot)
+{
+	Datum		values[6];
+
+	values[0] = PointerGetDatum(stream_id);
+	same_row_parameters(row, &values[1]);
+	values[5] = Int16GetDatum(slot);
+	return write_row(table, MOVE_ROW, values, NULL);
+}
+
+/* Delete one row, if it is still as it was read. */
+void
+table_sql_remove(const StoreTable *table, text *stream_id,
+				 const SnapshotHeader *row)
+{
+	Datum		values[5];
+
+	values[0] = PointerGetDatum(stream_id);
+	same_row_parameters(row, &values[1]);
+	(void) write_rows(table, REMOVE_ROW, values, NULL);
+}
+
+/* Delete a stream's rows within bounds, and return how many. */
+uint64
+table_sql_delete(const StoreTable *table, text *stream_id,
+				 const SnapshotBounds *bounds)
+{
+	Datum		values[5];
+	char		nulls[5];
+
+	values[0] = PointerGetDatum(stream_id);
+	values[1] = Int64GetDatum(bounds->max_sequence_number);
+	values[2] = TimestampTzGetDatum(bounds->max_created_at);
+	values[3] = Int64GetDatum(bounds->min_sequence_number);
+	values[4] = TimestampTzGetDatum(bounds->min_created_at);
+	nulls[0] = ' ';
+	nulls[1] = bounds->has_max_sequence_number ? ' ' : 'n';
+	nulls[2] = bounds->has_max_created_at ? ' ' : 'n';
+	nulls[3] = bounds->has_min_sequence_number ? ' ' : 'n';
+	nulls[4] = bounds->has_min_created_at ? ' ' : 'n';
+	return write_rows(table, DELETE_ROWS, values, nulls);
+}
+
+const TableAccess sql_access = {
+	.scan_begin = sql_scan_begin,
+	.scan_next = sql_scan_next,
+	.scan_end = sql_scan_end,
+	.lock = sql_lock,
+	.insert = table_sql_insert,
+	.update = sql_update
+};
