@@ -29,6 +29,24 @@ CREATE TABLE @extschema@.snapshot_store (
         CHECK ((state IS NULL) OPERATOR(pg_catalog.<>) (state_bytea IS NULL))
 );
 
+-- Overwriting is the common write. It stays HOT, and its old version is pruned
+-- without a vacuum, if the page has room for one more; a state of up to 4 KB
+-- after compression stays in line, where it costs no second descent of an index
+-- and no chunks that only a vacuum frees. Measured on PostgreSQL 15: 1,000
+-- streams, each overwritten 20 times with real JSON, no vacuum; heap and TOAST
+-- in MB, and the share of HOT updates.
+--
+--   fillfactor  target   0.8 MB of live data   1.9 MB (means of 2.4 and 4.7 KB of JSON)
+--      100       2032       1.8     96 %         27.0  82 %      19.3  82 %
+--      100       4064       1.8     96 %         15.7  68 %      13.2  74 %
+--       85       4064       1.3     99 %         13.6  79 %      10.2  86 %
+--       65       4064       1.4    100 %          4.0  99 %       4.0  99 %
+--       50       4064       1.9    100 %          4.2 100 %       4.1 100 %
+--
+-- Autovacuum is left at the server's settings: the heap hardly needs it, and
+-- TOAST, where larger states go, has its own threshold.
+ALTER TABLE @extschema@.snapshot_store SET (fillfactor = 65, toast_tuple_target = 4064);
+
 -- A long, compressible key would be compressed when it is formed afresh, differ
 -- from the stored one byte by byte, and so make the overwriting no HOT update.
 ALTER TABLE @extschema@.snapshot_store ALTER COLUMN stream_id SET STORAGE PLAIN;
