@@ -122,11 +122,6 @@ retention_plan(const SnapshotHeader *new_snapshot,
 			if (!ranked)
 			{
 				ranked = true;
-				if (rank >= keep)
-				{
-					plan->store = false;
-					return;
-				}
 				rank++;
 			}
 			if (kept[i].sequence_number == new_snapshot->sequence_number)
@@ -182,17 +177,13 @@ retention_plan(const SnapshotHeader *new_snapshot,
 	}
 
 	/*
-	 * Rather than insert a row beside one to delete, overwrite: best the one
-	 * in the slot that the new snapshot takes.
+	 * Rather than insert a row beside one to delete, overwrite: the dropped one
+	 * in the lowest slot, which is the new snapshot's slot if that was in use.
 	 */
 	for (int i = 0; i < nkept; i++)
 	{
-		if (new_slots[i] != RETENTION_DROPPED)
-			continue;
-		if (plan->overwrites < 0 ||
-			kept[i].slot == plan->slot ||
-			(kept[plan->overwrites].slot != plan->slot &&
-			 kept[i].slot < kept[plan->overwrites].slot))
+		if (new_slots[i] == RETENTION_DROPPED &&
+			(plan->overwrites < 0 || kept[i].slot < kept[plan->overwrites].slot))
 			plan->overwrites = i;
 	}
 }

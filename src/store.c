@@ -112,7 +112,10 @@ write_plan(const StoreTable *table, StreamSnapshot *snapshot,
 
 	for (int i = 0; i < rows->count; i++)
 	{
-		if (i != plan->overwrites && rows->new_slots[i] == RETENTION_DROPPED)
+		bool		overwritten = i == plan->overwrites &&
+			(!insist || rows->headers[i].slot == plan->slot);
+
+		if (rows->new_slots[i] == RETENTION_DROPPED && !overwritten)
 			table_sql_remove(table, snapshot->stream_id, &rows->headers[i]);
 	}
 	for (int i = 0; i < rows->count; i++)
