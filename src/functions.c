@@ -353,7 +353,7 @@ snapshot_due(PG_FUNCTION_ARGS)
  * off.
  *
  * Errors: those of snapshot_save for the stream_id, the bounds, a read-only
- * transaction, the privileges (SELECT and DELETE) and a table that is not
+ * transaction, the privileges (SELECT, UPDATE and DELETE) and a table that is not
  * durable.
  */
 Datum

@@ -54,6 +54,26 @@ read_rows(const StoreTable *table, text *stream_id, StreamRows *rows)
 	table->access->scan_end(&scan);
 }
 
+/*
+ * Begin a round: read the stream with a fresh snapshot, which sees what other
+ * transactions and what earlier calls in this command have written.  What the
+ * round before read is kept in last_rows.  The snapshot stays pushed.
+ */
+static void
+begin_round(const StoreTable *table, text *stream_id,
+			StreamRows *rows, StreamRows *last_rows)
+{
+	StreamRows	swap = *last_rows;
+
+	CHECK_FOR_INTERRUPTS();
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+
+	*last_rows = *rows;
+	*rows = swap;
+	read_rows(table, stream_id, rows);
+}
+
 /* Do both hold the same snapshots in the same slots? */
 static bool
 same_rows(const StreamRows *a, const StreamRows *b)
@@ -131,9 +151,7 @@ write_plan(const StoreTable *table, StreamSnapshot *snapshot,
 /*
  * Save a snapshot into the open table; false if a newer one is kept.
  *
- * Each round reads the stream with a fresh snapshot, which sees what other
- * transactions and earlier saves of this command have written.  A round that
- * another writer thwarted is repeated.  One that affected no row, although the
+ * A round that another writer thwarted is repeated.  One that affected no row, although the
  * next round reads just the same rows, has met something else that has a say,
  * a policy or a trigger: then the server decides.
  */
@@ -153,18 +171,11 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 
 	while (!done)
 	{
-		StreamRows	swap = last_rows;
 		SnapshotHeader lowest;
 		RetentionPlan plan;
 		bool		in_vain;
 
-		CHECK_FOR_INTERRUPTS();
-		CommandCounterIncrement();
-		PushActiveSnapshot(GetTransactionSnapshot());
-
-		last_rows = rows;
-		rows = swap;
-		read_rows(table, snapshot->stream_id, &rows);
+		begin_round(table, snapshot->stream_id, &rows, &last_rows);
 		if (rows.count > 0)
 			lowest = rows.headers[0];
 		retention_plan(&snapshot->header, rows.headers, rows.count,
@@ -396,6 +407,29 @@ store_info(Oid function, text *stream_id)
 }
 
 /*
+ * Take the stream's lock for a deletion, which would otherwise lock the rows
+ * in an order of its own and could deadlock with a save.
+ */
+static void
+lock_for_delete(const StoreTable *table, text *stream_id)
+{
+	StreamRows	rows = {0};
+	StreamRows	last_rows = {0};
+	WriteResult result = WRITE_RACED;
+
+	while (result != WRITE_DONE)
+	{
+		begin_round(table, stream_id, &rows, &last_rows);
+		if (rows.count == 0 ||
+			(result == WRITE_NO_ROW && same_rows(&rows, &last_rows)))
+			result = WRITE_DONE;	/* none, or not to be had */
+		else
+			result = lock_stream(table, stream_id, &rows.headers[0]);
+		PopActiveSnapshot();
+	}
+}
+
+/*
  * store_delete
  *		Delete a stream's snapshots within bounds; returns how many.
  *
@@ -411,6 +445,7 @@ store_delete(Oid function, text *stream_id, const SnapshotBounds *bounds)
 
 	check_may_write(function);
 	store_table_open(function, DELETE_PRIVILEGES, &table);
+	lock_for_delete(&table, stream_id);
 	deleted = table_sql_delete(&table, stream_id, bounds);
 	store_table_close(&table);
 
