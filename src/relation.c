@@ -89,6 +89,13 @@ relation_changed(Datum arg, Oid relation)
 		known.valid = false;
 }
 
+/* Forget it when a function has changed: a new SQL definition may be why. */
+static void
+functions_changed(Datum arg, int cache, uint32 hash)
+{
+	known.valid = false;
+}
+
 /* Refuse to serve an SQL definition that was made for another library. */
 static void
 check_extension_version(void)
@@ -275,10 +282,10 @@ learn(Relation relation)
 	known.plain = reason == NULL;
 
 	if (reason == NULL)
-		elog(DEBUG1, "snapshot_store takes the direct way to table \"%s\"",
+		elog(DEBUG1, "snapshot_store can take the direct way to table \"%s\"",
 			 RelationGetRelationName(relation));
 	else
-		elog(DEBUG1, "snapshot_store takes the sql way to table \"%s\": %s",
+		elog(DEBUG1, "snapshot_store must take the sql way to table \"%s\": %s",
 			 RelationGetRelationName(relation), reason);
 }
 
@@ -293,6 +300,7 @@ open_relation(Oid function, LOCKMODE lockmode)
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, functions_changed, (Datum) 0);
 		registered = true;
 	}
 

@@ -406,27 +406,42 @@ store_info(Oid function, text *stream_id)
 	return infos;
 }
 
+static bool
+any_within_bounds(const StreamRows *rows, const SnapshotBounds *bounds)
+{
+	for (int i = 0; i < rows->count; i++)
+	{
+		if (is_within_bounds(&rows->headers[i], bounds))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Take the stream's lock for a deletion, which would otherwise lock the rows
- * in an order of its own and could deadlock with a save.
+ * in an order of its own and could deadlock with a save.  Returns false if
+ * there is nothing to delete.
  */
-static void
-lock_for_delete(const StoreTable *table, text *stream_id)
+static bool
+lock_for_delete(const StoreTable *table, text *stream_id,
+				const SnapshotBounds *bounds)
 {
 	StreamRows	rows = {0};
 	StreamRows	last_rows = {0};
 	WriteResult result = WRITE_RACED;
+	bool		any = true;
 
-	while (result != WRITE_DONE)
+	while (any && result != WRITE_DONE)
 	{
 		begin_round(table, stream_id, &rows, &last_rows);
-		if (rows.count == 0 ||
-			(result == WRITE_NO_ROW && same_rows(&rows, &last_rows)))
-			result = WRITE_DONE;	/* none, or not to be had */
-		else
+		any = any_within_bounds(&rows, bounds);
+		if (result == WRITE_NO_ROW && same_rows(&rows, &last_rows))
+			result = WRITE_DONE;	/* not to be had: go on without it */
+		else if (any)
 			result = lock_stream(table, stream_id, &rows.headers[0]);
 		PopActiveSnapshot();
 	}
+	return any;
 }
 
 /*
@@ -441,12 +456,12 @@ int64
 store_delete(Oid function, text *stream_id, const SnapshotBounds *bounds)
 {
 	StoreTable	table;
-	uint64		deleted;
+	uint64		deleted = 0;
 
 	check_may_write(function);
 	store_table_open(function, DELETE_PRIVILEGES, &table);
-	lock_for_delete(&table, stream_id);
-	deleted = table_sql_delete(&table, stream_id, bounds);
+	if (lock_for_delete(&table, stream_id, bounds))
+		deleted = table_sql_delete(&table, stream_id, bounds);
 	store_table_close(&table);
 
 	if (deleted > 0 && snapshot_store_durable)
