@@ -1,0 +1,327 @@
+-- Every error: its SQLSTATE, message, detail and hint; and that it stores nothing and leaves the kept snapshots as
+-- they are.
+BEGIN;
+SELECT plan(308);
+
+-- The error that a command raises, as "SQLSTATE message". Settings, given as {"name": "value"}, hold for the command.
+CREATE FUNCTION pg_temp.error_of(command text, settings jsonb DEFAULT '{}', in_full boolean DEFAULT false)
+RETURNS text LANGUAGE plpgsql
+AS $$
+DECLARE
+	code text;
+	message text;
+	detail text;
+	hint text;
+BEGIN
+	PERFORM set_config(key, value, true) FROM jsonb_each_text(settings);
+	EXECUTE command;
+	RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+							hint = PG_EXCEPTION_HINT;
+	RETURN code || ' ' || message
+		|| CASE WHEN in_full THEN format(E'\nDETAIL: %s\nHINT: %s', detail, hint) ELSE '' END;
+END
+$$;
+
+-- A good call of each function, argument by argument. The save would replace the kept snapshot.
+CREATE TEMPORARY TABLE argument (function_name, parameter, good) AS
+VALUES
+	('snapshot_save', 'stream_id', '''kept'''), ('snapshot_save', 'sequence_number', '20'),
+	('snapshot_save', 'state_schema_version', '2'), ('snapshot_save', 'state', '''{"n": 20}'''),
+	('snapshot_save_bytea', 'stream_id', '''kept'''), ('snapshot_save_bytea', 'sequence_number', '20'),
+	('snapshot_save_bytea', 'state_schema_version', '2'), ('snapshot_save_bytea', 'state', '''\x14'''),
+	('snapshot_load', 'stream_id', '''kept'''), ('snapshot_load', 'recognized_schema_versions', '''{1}'''),
+	('snapshot_load_bytea', 'stream_id', '''kept bytes'''),
+	('snapshot_load_bytea', 'recognized_schema_versions', '''{1}'''),
+	('snapshot_due', 'stream_id', '''kept'''), ('snapshot_due', 'recognized_schema_versions', '''{1}'''),
+	('snapshot_due', 'event_count', '20'), ('snapshot_due', 'snapshot_interval', '10'),
+	('snapshot_should_take', 'event_count', '20'), ('snapshot_should_take', 'last_sequence_number', '10'),
+	('snapshot_should_take', 'snapshot_interval', '10'),
+	('snapshot_delete', 'stream_id', '''kept'''),
+	('snapshot_info', 'stream_id', '''kept''');
+
+-- That call with one argument given another value, or an optional one added.
+CREATE FUNCTION pg_temp.call_with(function_name text, parameter text DEFAULT NULL, value text DEFAULT NULL)
+RETURNS text LANGUAGE sql
+AS $$
+	SELECT format('SELECT * FROM %s(%s)', $1, string_agg(g.parameter || ' => ' || g.value, ', '))
+	FROM (SELECT a.parameter, a.good AS value FROM argument AS a
+		  WHERE a.function_name = $1 AND a.parameter IS DISTINCT FROM $2
+		  UNION ALL SELECT $2, $3 WHERE $2 IS NOT NULL) AS g
+$$;
+
+-- All that is kept, row by row and as it is loaded.
+CREATE FUNCTION pg_temp.kept() RETURNS text LANGUAGE sql
+AS $$
+	SELECT (SELECT string_agg(s.ctid || ' ' || to_jsonb(s), E'\n' ORDER BY s.stream_id, s.slot)
+			FROM snapshot_store AS s)
+		|| (SELECT l::text FROM snapshot_load('kept', '{1}') AS l)
+		|| (SELECT l::text FROM snapshot_load_bytea('kept bytes', '{1}') AS l)
+$$;
+
+-- Two tests: a call raises an error, and what was kept before it is intact and still loaded.
+CREATE FUNCTION pg_temp.refuses(command text, error text, description text, settings jsonb DEFAULT '{}')
+RETURNS SETOF text LANGUAGE plpgsql
+AS $$
+DECLARE
+	before constant text := pg_temp.kept();
+BEGIN
+	RETURN NEXT is(pg_temp.error_of(command, settings), error, description);
+	RETURN NEXT is(pg_temp.kept(), before, format('the kept snapshots are intact after: %s', description));
+END
+$$;
+
+DELETE FROM snapshot_store;
+SELECT ok(snapshot_save('kept', 10, 1, '{"n": 10}', '{"kept": true}'), 'a snapshot is kept');
+SELECT ok(snapshot_save_bytea('kept bytes', 10, 1, '\x0a', '{"kept": true}'), 'and another, of bytes');
+
+-- The calls that the cases below spoil are good ones.
+SELECT is(pg_temp.error_of(pg_temp.call_with(f.function_name)), 'ZZ000 no error',
+		  f.function_name || ' takes good arguments')
+FROM (SELECT DISTINCT function_name FROM argument) AS f;
+
+-- Arguments
+
+SELECT pg_temp.refuses(pg_temp.call_with(function_name, parameter, value), error,
+					   format('%s refuses %s => %s', function_name, parameter, value))
+FROM (
+	-- a NULL where a value is needed
+	SELECT function_name, parameter, 'NULL' AS value, format('22004 %s must not be null', parameter) AS error
+	FROM argument WHERE (function_name, parameter) <> ('snapshot_should_take', 'last_sequence_number')
+	UNION ALL
+	-- a stream's name that is empty or too long
+	SELECT function_name, parameter, v.value, v.error
+	FROM argument,
+		 (VALUES ('''''', '22023 stream_id must not be empty'),
+				 ('repeat(''x'', 2001)', '54000 stream_id is too long'),
+				 ('''x'' || repeat(chr(233), 1000)', '54000 stream_id is too long')) AS v (value, error)
+	WHERE parameter = 'stream_id'
+	UNION ALL
+	-- recognized schema versions
+	SELECT function_name, parameter, v.value, v.error
+	FROM argument,
+		 (VALUES ('''{NULL}''', '22004 recognized_schema_versions must not contain nulls'),
+				 ('''{1,2,NULL}''', '22004 recognized_schema_versions must not contain nulls'),
+				 ('''{-1}''', '22003 recognized_schema_versions is out of range'),
+				 ('''{1,4294967296}''', '22003 recognized_schema_versions is out of range'),
+				 ('''{9223372036854775807}''', '22003 recognized_schema_versions is out of range'),
+				 ('''{{1,2},{3,4}}''', '2202E recognized_schema_versions must be a one-dimensional array'),
+				 ('''{{1}}''', '2202E recognized_schema_versions must be a one-dimensional array')
+		 ) AS v (value, error)
+	WHERE parameter = 'recognized_schema_versions'
+	UNION ALL
+	-- a schema version to save
+	SELECT function_name, parameter, v.value, '22003 state_schema_version is out of range'
+	FROM argument, (VALUES ('-1'), ('4294967296'), ('-9223372036854775808'), ('9223372036854775807')) AS v (value)
+	WHERE parameter = 'state_schema_version'
+	UNION ALL
+	-- numbers below 0, also those that are optional
+	SELECT function_name, parameter, v.value, format('22003 %s must not be negative', parameter)
+	FROM (SELECT function_name, parameter FROM argument
+		  WHERE parameter IN ('sequence_number', 'event_count', 'last_sequence_number', 'snapshot_interval')
+		  UNION ALL
+		  VALUES ('snapshot_load', 'max_sequence_number'), ('snapshot_load_bytea', 'max_sequence_number'),
+				 ('snapshot_delete', 'max_sequence_number'), ('snapshot_delete', 'min_sequence_number')) AS n,
+		 (VALUES ('-1'), ('-9223372036854775808')) AS v (value)
+) AS cases;
+
+SELECT pg_temp.refuses(pg_temp.call_with('snapshot_save', 'state', value), error,
+					   'snapshot_save refuses what is not JSON: ' || value)
+FROM (VALUES ('''{"n": }''', '22P02 invalid input syntax for type json'),
+			 ('''''', '22P02 invalid input syntax for type json'),
+			 ('''\x00''', '22P02 invalid input syntax for type json')) AS v (value, error);
+
+SELECT pg_temp.refuses(pg_temp.call_with('snapshot_' || v.function_name, 'state', v.value),
+					   '54000 state is too large',
+					   format('snapshot_%s refuses a state of %s', v.function_name, v.description),
+					   '{"snapshot_store.max_state_size": "16"}')
+FROM (VALUES ('save', 'to_json(repeat(''x'', 15))', '17 bytes where 16 are the limit'),
+			 ('save', 'to_json(repeat(''x'', 100000))', '100,002 bytes that compress to less'),
+			 ('save_bytea', 'repeat(''x'', 17)::bytea', '17 bytes where 16 are the limit'),
+			 ('save_bytea', 'repeat(''x'', 100000)::bytea', '100,000 bytes that compress to less')
+) AS v (function_name, value, description);
+
+-- The other kind of state
+
+SELECT pg_temp.refuses('SELECT * FROM snapshot_load(''kept bytes'', ''{1}'')',
+					   '42804 the snapshot of stream "kept bytes" holds its state as bytea',
+					   'snapshot_load refuses bytes');
+SELECT pg_temp.refuses('SELECT * FROM snapshot_load_bytea(''kept'', ''{1}'')',
+					   '42804 the snapshot of stream "kept" holds its state as json',
+					   'snapshot_load_bytea refuses json');
+
+-- Read-only transactions
+
+SELECT pg_temp.refuses(pg_temp.call_with(function_name),
+					   format('25006 cannot execute %s() in a read-only transaction', function_name),
+					   function_name || ' refuses a read-only transaction', '{"transaction_read_only": "on"}')
+FROM (VALUES ('snapshot_save'), ('snapshot_save_bytea'), ('snapshot_delete')) AS v (function_name);
+
+SELECT pg_temp.refuses('SELECT snapshot_save(''kept'', 9, 1, ''{}'')',
+					   '25006 cannot execute snapshot_save() in a read-only transaction',
+					   'snapshot_save refuses a read-only transaction even for a snapshot that it would not store',
+					   '{"transaction_read_only": "on"}');
+SELECT pg_temp.refuses('SELECT snapshot_delete(''nobody'')',
+					   '25006 cannot execute snapshot_delete() in a read-only transaction',
+					   'snapshot_delete refuses a read-only transaction even where there is nothing to delete',
+					   '{"transaction_read_only": "on"}');
+
+-- Privileges: a load needs SELECT; a deletion SELECT, UPDATE and DELETE; a save all four, so that a
+-- missing one shows at once
+
+CREATE ROLE snapshot_store_test_user;
+CREATE FUNCTION pg_temp.error_with_grants(command text, grants text) RETURNS text LANGUAGE plpgsql
+AS $$
+BEGIN
+	REVOKE ALL ON snapshot_store FROM snapshot_store_test_user;
+	IF grants <> '' THEN
+		EXECUTE format('GRANT %s ON snapshot_store TO snapshot_store_test_user', grants);
+	END IF;
+	RETURN pg_temp.error_of(command, '{"role": "snapshot_store_test_user"}');
+END
+$$;
+
+SELECT is(pg_temp.error_with_grants(pg_temp.call_with(f.function_name), f.grants),
+		  '42501 permission denied for table snapshot_store',
+		  format('%s is refused with %s', f.function_name, coalesce(nullif(f.grants, ''), 'no privilege')))
+FROM (SELECT function_name, grants
+	  FROM unnest(ARRAY['snapshot_save', 'snapshot_save_bytea']) AS function_name,
+		   unnest(ARRAY['', 'SELECT', 'INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE', 'SELECT, INSERT, DELETE',
+						'SELECT, INSERT, UPDATE']) AS grants
+	  UNION ALL
+	  SELECT function_name, grants
+	  FROM unnest(ARRAY['snapshot_load', 'snapshot_load_bytea', 'snapshot_due', 'snapshot_info']) AS function_name,
+		   unnest(ARRAY['', 'INSERT, UPDATE, DELETE']) AS grants
+	  UNION ALL
+	  SELECT 'snapshot_delete', grants
+	  FROM unnest(ARRAY['', 'SELECT, UPDATE', 'SELECT, DELETE', 'UPDATE, DELETE', 'SELECT, INSERT, UPDATE']) AS grants) AS f;
+
+SELECT is(pg_temp.error_with_grants(pg_temp.call_with(function_name), grants), 'ZZ000 no error',
+		  format('%s needs no more than %s', function_name, coalesce(nullif(grants, ''), 'nothing')))
+FROM (VALUES ('snapshot_save', 'SELECT, INSERT, UPDATE, DELETE'),
+			 ('snapshot_save_bytea', 'SELECT, INSERT, UPDATE, DELETE'), ('snapshot_delete', 'SELECT, UPDATE, DELETE'),
+			 ('snapshot_load', 'SELECT'), ('snapshot_load_bytea', 'SELECT'), ('snapshot_due', 'SELECT'),
+			 ('snapshot_info', 'SELECT'), ('snapshot_should_take', '')
+) AS v (function_name, grants);
+
+SELECT is(pg_temp.error_with_grants('SELECT snapshot_save(''nobody'', 1, 1, ''{}'')', 'SELECT, INSERT'),
+		  '42501 permission denied for table snapshot_store', 'a first save needs all four as well');
+SELECT is(pg_temp.error_with_grants('SELECT * FROM snapshot_load(''nobody'', ''{1}'')', ''),
+		  '42501 permission denied for table snapshot_store',
+		  'a load that would find nothing needs SELECT as well');
+SELECT pg_temp.refuses(pg_temp.call_with('snapshot_save'), '42501 permission denied for table snapshot_store',
+					   'a save without privileges', '{"role": "snapshot_store_test_user"}');
+
+-- What the table is
+
+-- The error that a command raises after the table was redefined, which is taken back.
+CREATE FUNCTION pg_temp.error_after(redefinition text, command text, in_full boolean DEFAULT false)
+RETURNS text LANGUAGE plpgsql
+AS $$
+DECLARE
+	error text;
+BEGIN
+	EXECUTE redefinition;
+	error := pg_temp.error_of(command, in_full => in_full);
+	RAISE EXCEPTION USING ERRCODE = 'ZZ001';
+EXCEPTION WHEN SQLSTATE 'ZZ001' THEN
+	RETURN error;
+END
+$$;
+
+CREATE TEMPORARY TABLE redefinition (kind, command) AS
+VALUES
+	('an unlogged table', 'ALTER TABLE snapshot_store SET UNLOGGED'),
+	('a foreign table',
+	 'CREATE FOREIGN DATA WRAPPER nowhere;
+	  CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
+	  ALTER TABLE snapshot_store RENAME TO elsewhere;
+	  CREATE FOREIGN TABLE snapshot_store () INHERITS (elsewhere) SERVER nowhere'),
+	('a view',
+	 'ALTER TABLE snapshot_store RENAME TO elsewhere;
+	  CREATE VIEW snapshot_store AS SELECT * FROM elsewhere'),
+	('a partitioned table with an unlogged partition',
+	 'ALTER TABLE snapshot_store RENAME TO elsewhere;
+	  CREATE TABLE snapshot_store (LIKE elsewhere, PRIMARY KEY (stream_id, slot)) PARTITION BY HASH (stream_id);
+	  CREATE UNLOGGED TABLE snapshot_store_0 PARTITION OF snapshot_store FOR VALUES WITH (modulus 1, remainder 0)'),
+	('a table with an unlogged child', 'CREATE UNLOGGED TABLE snapshot_store_child () INHERITS (snapshot_store)');
+
+SELECT is(pg_temp.error_after(d.command, pg_temp.call_with(f.function_name)),
+		  '55000 snapshots in table "public.snapshot_store" would not be durable',
+		  format('%s refuses %s', f.function_name, d.kind))
+FROM redefinition AS d, (VALUES ('snapshot_save'), ('snapshot_save_bytea'), ('snapshot_delete')) AS f (function_name);
+
+SAVEPOINT unlogged;
+ALTER TABLE snapshot_store SET UNLOGGED;
+SELECT pg_temp.refuses(pg_temp.call_with('snapshot_save'),
+					   '55000 snapshots in table "public.snapshot_store" would not be durable',
+					   'a save to an unlogged table');
+ROLLBACK TO SAVEPOINT unlogged;
+
+SELECT is(pg_temp.error_after('ALTER TABLE snapshot_store RENAME TO elsewhere', pg_temp.call_with(f.function_name)),
+		  '42P01 table "snapshot_store" does not exist in schema "public"',
+		  format('%s misses a table that was renamed', f.function_name))
+FROM (SELECT DISTINCT function_name FROM argument WHERE function_name <> 'snapshot_should_take') AS f;
+SELECT is(pg_temp.error_after('ALTER EXTENSION snapshot_store DROP TABLE snapshot_store;
+							   DROP TABLE snapshot_store', pg_temp.call_with(f.function_name)),
+		  '42P01 table "snapshot_store" does not exist in schema "public"',
+		  format('%s misses a table that was dropped', f.function_name))
+FROM (VALUES ('snapshot_save'), ('snapshot_load')) AS f (function_name);
+SELECT is(pg_temp.error_after('CREATE SCHEMA other;
+							   ALTER TABLE snapshot_store SET SCHEMA other;
+							   SET LOCAL search_path = other, public',
+							  pg_temp.call_with('snapshot_load')),
+		  '42P01 table "snapshot_store" does not exist in schema "public"',
+		  'a table in another schema is not taken for it, whatever the search_path');
+SELECT is(pg_temp.error_of(pg_temp.call_with('snapshot_load')), 'ZZ000 no error',
+		  'the table that came back is found again');
+
+-- A library that meets an SQL definition it does not know. (The ALTER makes the session look again.)
+
+SELECT is(pg_temp.error_after('UPDATE pg_extension SET extversion = ''99.0'' WHERE extname = ''snapshot_store'';
+							   ALTER TABLE snapshot_store SET (autovacuum_enabled = on)',
+							  pg_temp.call_with(f.function_name)),
+		  '55000 snapshot_store library does not know version "99.0" of the extension',
+		  format('%s refuses an unknown version', f.function_name))
+FROM (SELECT DISTINCT function_name FROM argument WHERE function_name <> 'snapshot_should_take') AS f;
+
+-- Details and hints
+
+SELECT alike(pg_temp.error_of(command, settings, in_full => true), pattern, description)
+FROM (VALUES
+	('SELECT * FROM snapshot_info(repeat(''x'', 2001))', '{}'::jsonb,
+	 E'54000 stream_id is too long\nDETAIL: %2001%2000%\nHINT: ',
+	 'a long stream_id: how long, and what is the limit'),
+	('SELECT snapshot_save(''kept'', 20, 1, to_json(repeat(''x'', 15)))', '{"snapshot_store.max_state_size": "16"}',
+	 E'54000 state is too large\nDETAIL: %17 bytes%16 bytes%\nHINT: %snapshot_store.max_state_size%',
+	 'a large state: how large, what is the limit, and which setting'),
+	('SELECT snapshot_save(''kept'', 20, 4294967296, ''{}'')', '{}',
+	 E'22003 state_schema_version is out of range\nDETAIL: %4294967295%4294967296%\nHINT: ',
+	 'a schema version: the range and the value'),
+	('SELECT * FROM snapshot_load(''kept bytes'', ''{1}'')', '{}', E'42804 %\nHINT: %snapshot_load_bytea%',
+	 'bytes: the function to load them'),
+	('SELECT * FROM snapshot_load_bytea(''kept'', ''{1}'')', '{}', E'42804 %\nHINT: %snapshot\\_load()%',
+	 'json: the function to load it'),
+	('SELECT snapshot_save(''kept'', 20, 1, ''{}'')', '{"transaction_read_only": "on"}',
+	 E'25006 %\nHINT: %pooler%standby%snapshot_save%primary%', 'a read-only transaction: what a pooler must do'),
+	('SELECT snapshot_save_bytea(''kept'', 20, 1, '''')', '{"transaction_read_only": "on"}',
+	 E'25006 %\nHINT: %pooler%standby%snapshot_save_bytea%primary%', 'for the function that was called')
+) AS v (command, settings, pattern, description);
+
+SELECT alike(pg_temp.error_after(d.command, pg_temp.call_with('snapshot_save'), in_full => true),
+			 E'55000 %\nDETAIL: _%\nHINT: %snapshot_store.durable%', d.kind || ': why, and which setting')
+FROM redefinition AS d;
+
+SELECT alike(pg_temp.error_after('UPDATE pg_extension SET extversion = ''99.0'' WHERE extname = ''snapshot_store'';
+								  ALTER TABLE snapshot_store SET (autovacuum_enabled = on)',
+								 pg_temp.call_with('snapshot_save'), in_full => true),
+			 E'55000 %\nHINT: %new session%ALTER EXTENSION snapshot_store UPDATE%',
+			 'an unknown version: what to do');
+
+-- However it was called, no error stored anything.
+SELECT is((SELECT string_agg(stream_id, ', ' ORDER BY stream_id) FROM snapshot_store), 'kept, kept bytes',
+		  'nothing else is stored');
+
+SELECT * FROM finish();
+ROLLBACK;
