@@ -28,6 +28,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -159,8 +160,9 @@ has_our_columns(Relation relation)
 }
 
 /*
- * Exactly our CHECKs?  They are compared as the server shows them: another
- * function or operator of the same name would be shown with its schema.
+ * Exactly our CHECKs?  They are compared as the server shows them to one whose
+ * search_path is pg_catalog alone: any other function or operator of the same
+ * name is shown with its schema.
  */
 static bool
 has_our_checks(Relation relation)
@@ -168,11 +170,16 @@ has_our_checks(Relation relation)
 	TupleConstr *constr = RelationGetDescr(relation)->constr;
 	List	   *context;
 	bool		found[lengthof(checks)] = {false};
+	int			nest_level;
 
 	if (constr == NULL || constr->num_check != lengthof(checks))
 		return false;
 	context = deparse_context_for(RelationGetRelationName(relation),
 								  RelationGetRelid(relation));
+	nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 	for (int i = 0; i < constr->num_check; i++)
 	{
 		char	   *shown = deparse_expression(stringToNode(constr->check[i].ccbin),
@@ -184,6 +191,8 @@ has_our_checks(Relation relation)
 				found[j] = true;
 		}
 	}
+	AtEOXact_GUC(true, nest_level);
+
 	for (int j = 0; j < lengthof(checks); j++)
 	{
 		if (!found[j])

@@ -115,7 +115,8 @@ lock_stream(const StoreTable *table, text *stream_id,
  */
 static WriteResult
 write_plan(const StoreTable *table, StreamSnapshot *snapshot,
-		   const RetentionPlan *plan, const StreamRows *rows, bool insist)
+		   const RetentionPlan *plan, const StreamRows *rows,
+		   bool locked, bool insist)
 {
 	WriteResult result;
 
@@ -124,7 +125,7 @@ write_plan(const StoreTable *table, StreamSnapshot *snapshot,
 		result = table_sql_insist(table, snapshot) ? WRITE_DONE : WRITE_NO_ROW;
 	else if (plan->overwrites >= 0)
 		result = table->access->update(table, &rows->headers[plan->overwrites],
-									   snapshot);
+									   snapshot, locked);
 	else
 		result = table->access->insert(table, snapshot);
 	if (result != WRITE_DONE)
@@ -165,9 +166,14 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 	bool		done = false;
 	bool		stored = false;
 
-	/* By default a stream has one row, whose update is the lock. */
+	/*
+	 * By default a stream has one row, and its update is the lock.  But an
+	 * UPDATE of SQL does not tell that it has waited for a mere lock, under
+	 * which another row may have come.
+	 */
 	bool		update_locks = snapshot_store_keep == 1 &&
-		snapshot_store_keep_versions == 1;
+		snapshot_store_keep_versions == 1 &&
+		(table->access == &direct_access || IsolationUsesXactSnapshot());
 
 	while (!done)
 	{
@@ -185,7 +191,9 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 
 		if (!plan.store)
 			done = true;
-		else if (!locked && rows.count > (update_locks ? 1 : 0))
+		else if (!locked &&
+				 (rows.count > 1 ||
+				  (rows.count == 1 && (!update_locks || result == WRITE_BUSY))))
 		{
 			result = lock_stream(table, snapshot->stream_id, &lowest);
 			locked = result == WRITE_DONE;
@@ -198,7 +206,7 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 		}
 		else
 		{
-			result = write_plan(table, snapshot, &plan, &rows, in_vain);
+			result = write_plan(table, snapshot, &plan, &rows, locked, in_vain);
 			stored = result == WRITE_DONE;
 			done = stored || in_vain;
 		}
@@ -445,6 +453,23 @@ lock_for_delete(const StoreTable *table, text *stream_id,
 }
 
 /*
+ * After a deletion that took slot 0, move the lowest row that is left there.
+ * Whoever is inserting a first snapshot meanwhile, because he saw none, then
+ * meets it and looks again.
+ */
+static void
+refill_slot_zero(const StoreTable *table, text *stream_id)
+{
+	StreamRows	rows = {0};
+	StreamRows	last_rows = {0};
+
+	begin_round(table, stream_id, &rows, &last_rows);
+	if (rows.count > 0 && rows.headers[0].slot != 0)
+		(void) table_sql_move(table, stream_id, &rows.headers[0], 0);
+	PopActiveSnapshot();
+}
+
+/*
  * store_delete
  *		Delete a stream's snapshots within bounds; returns how many.
  *
@@ -461,7 +486,11 @@ store_delete(Oid function, text *stream_id, const SnapshotBounds *bounds)
 	check_may_write(function);
 	store_table_open(function, DELETE_PRIVILEGES, &table);
 	if (lock_for_delete(&table, stream_id, bounds))
+	{
 		deleted = table_sql_delete(&table, stream_id, bounds);
+		if (deleted > 0)
+			refill_slot_zero(&table, stream_id);
+	}
 	store_table_close(&table);
 
 	if (deleted > 0 && snapshot_store_durable)

@@ -61,6 +61,7 @@ typedef enum WriteResult
 {
 	WRITE_DONE,
 	WRITE_RACED,				/* another writer has changed the row */
+	WRITE_BUSY,					/* another writer has it in hand */
 	WRITE_NO_ROW				/* no row was affected, nobody says why */
 } WriteResult;
 
@@ -85,9 +86,12 @@ struct TableAccess
 	WriteResult (*insert) (const StoreTable *table,
 						   const StreamSnapshot *snapshot);
 
-	/* Overwrite a row, if it is still as it was read. */
+	/*
+	 * Overwrite a row, if it is still as it was read.  The direct way does not
+	 * wait unless the stream is locked; the sql way always waits.
+	 */
 	WriteResult (*update) (const StoreTable *table, const SnapshotHeader *row,
-						   const StreamSnapshot *snapshot);
+						   const StreamSnapshot *snapshot, bool locked);
 };
 
 extern const TableAccess direct_access;

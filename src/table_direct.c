@@ -98,6 +98,8 @@ write_result(TM_Result result)
 		case TM_Updated:
 		case TM_Deleted:
 			return WRITE_RACED;
+		case TM_BeingModified:
+			return WRITE_BUSY;
 		default:
 			elog(ERROR, "unexpected result %d of writing a snapshot", result);
 			return WRITE_NO_ROW;	/* keep the compiler quiet */
@@ -173,7 +175,7 @@ direct_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 
 static WriteResult
 direct_update(const StoreTable *table, const SnapshotHeader *row,
-			  const StreamSnapshot *snapshot)
+			  const StreamSnapshot *snapshot, bool locked)
 {
 	TupleTableSlot *slot = form_slot(table, snapshot);
 	ItemPointerData tid = row->tid;
@@ -185,7 +187,7 @@ direct_update(const StoreTable *table, const SnapshotHeader *row,
 	CheckCmdReplicaIdentity(table->relation, CMD_UPDATE);
 	result = table_tuple_update(table->relation, &tid, slot,
 								GetCurrentCommandId(true),
-								GetActiveSnapshot(), InvalidSnapshot, true,
+								GetActiveSnapshot(), InvalidSnapshot, locked,
 								&failure, &lock_mode, &update_indexes);
 	if (result == TM_Ok && update_indexes != TU_None)
 		(void) insert_key(table, slot, UNIQUE_CHECK_YES,

@@ -135,33 +135,42 @@ static SPIPlanPtr plans[NUM_STATEMENTS];
 static NameData plans_schema;
 
 /*
- * Plan a statement by index.
+ * Plan a statement by index, and without JIT.
  *
  * On a small table the planner would rather read it whole, and a kept plan
  * goes on doing so when the table has grown; besides, at SERIALIZABLE that
- * makes streams conflict that have nothing in common.  (As in core's
- * RI_Initial_Check, the setting is undone at the end of the nest level.)
+ * makes streams conflict that have nothing in common.  Where no index fits,
+ * the price of the scan would call for JIT.  (As in core's RI_Initial_Check,
+ * the settings are undone at the end of the nest level.)
  */
 static void
-plan_by_index(SPIPlanPtr plan)
+plan_by_index(SPIPlanPtr plan, bool kept)
 {
+	static const char *const off[] = {"enable_seqscan", "jit"};
 	int			nest_level = NewGUCNestLevel();
 	CachedPlan *cached;
 
-	(void) set_config_option("enable_seqscan", "off",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	for (int i = 0; i < lengthof(off); i++)
+		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached != NULL)
-		ReleaseCachedPlan(cached, CurrentResourceOwner);
+		ReleaseCachedPlan(cached, kept ? CurrentResourceOwner : NULL);
 	AtEOXact_GUC(true, nest_level);
 }
 
-/* The kept plan of a statement.  Called with SPI connected. */
+/* The plan of a statement, kept if possible.  Called with SPI connected. */
 static SPIPlanPtr
 get_plan(const StoreTable *table, Statement statement)
 {
 	char	   *schema = get_namespace_name(RelationGetNamespace(table->relation));
+	SPIPlanPtr	plan;
+
+	/*
+	 * A rule can make a statement empty, and nothing would tell the empty plan
+	 * that the rule is gone.
+	 */
+	bool		keeps = table->relation->rd_rules == NULL;
 
 	/*
 	 * The plans name the schema.  After a rename they are made anew; the old
@@ -173,11 +182,11 @@ get_plan(const StoreTable *table, Statement statement)
 		namestrcpy(&plans_schema, schema);
 	}
 
-	if (plans[statement] == NULL)
+	plan = plans[statement];
+	if (plan == NULL || !keeps)
 	{
 		const StatementText *text = &statements[statement];
 		StringInfoData command;
-		SPIPlanPtr	plan;
 
 		initStringInfo(&command);
 		appendStringInfo(&command, text->text,
@@ -188,11 +197,14 @@ get_plan(const StoreTable *table, Statement statement)
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed for \"%s\": %s",
 				 command.data, SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		plans[statement] = plan;
+		if (keeps)
+		{
+			SPI_keepplan(plan);
+			plans[statement] = plan;
+		}
 	}
-	plan_by_index(plans[statement]);
-	return plans[statement];
+	plan_by_index(plan, keeps);
+	return plan;
 }
 
 /* Run a statement, with SPI connected. */
@@ -328,7 +340,7 @@ table_sql_insist(const StoreTable *table, const StreamSnapshot *snapshot)
 
 static WriteResult
 sql_update(const StoreTable *table, const SnapshotHeader *row,
-		   const StreamSnapshot *snapshot)
+		   const StreamSnapshot *snapshot, bool locked)
 {
 	Datum		values[MAX_PARAMETERS];
 	char		nulls[MAX_PARAMETERS];
