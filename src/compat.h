@@ -21,7 +21,7 @@
  * 16 made a library's symbols hidden unless it exports them.  Before, one
  * extension's globals could bind to another's of the same name.
  */
-#if PG_VERSION_NUM < 160000
+#if PG_VERSION_NUM < 160000 && !defined(WIN32)
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
 #endif
@@ -42,6 +42,14 @@
 #define object_aclcheck(class, object, role, mode) \
 	(AssertMacro((class) == NamespaceRelationId), \
 	 pg_namespace_aclcheck(object, role, mode))
+#endif
+
+/* 18 has NOT NULL constraints that are not valid for every row. */
+#if PG_VERSION_NUM < 180000
+#define column_is_not_null(desc, i)	(TupleDescAttr(desc, i)->attnotnull)
+#else
+#define column_is_not_null(desc, i) \
+	(TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID)
 #endif
 
 /* 16 tells apart which indexes an update concerns. */

@@ -10,16 +10,19 @@
 #include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "store.h"
 
-/* Before 16 the declaration must say that the library exports it. */
+/*
+ * Before 16 the declaration must say that the library exports it.
+ *
+ * A function's arguments are read before the extension's version is known: a
+ * later SQL definition with other arguments needs a C function of its own.
+ */
 #define SQL_FUNCTION(name) \
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)
@@ -353,7 +356,7 @@ snapshot_due(PG_FUNCTION_ARGS)
  * off.
  *
  * Errors: those of snapshot_save for the stream_id, the bounds, a read-only
- * transaction, the privileges (SELECT, UPDATE and DELETE) and a table that is not
+ * transaction, the privileges (SELECT and DELETE) and a table that is not
  * durable.
  */
 Datum

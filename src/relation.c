@@ -13,8 +13,6 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_extension.h"
@@ -23,8 +21,6 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -43,6 +39,8 @@
 typedef struct KnownTable
 {
 	bool		valid;
+	bool		changed;		/* since one began to learn it */
+	uint32		function_hash;	/* of the function through which it was */
 	Oid			schema;
 	Oid			relation;
 	Oid			key;			/* its index, if the table is plain */
@@ -81,20 +79,28 @@ static const char *const checks[] = {
 	"((state IS NULL) <> (state_bytea IS NULL))"
 };
 
+static void
+forget(void)
+{
+	known.valid = false;
+	known.changed = true;
+}
+
 /* Forget the table when it or its index has changed: no catalog access here. */
 static void
 relation_changed(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || relation == known.relation ||
 		relation == known.key)
-		known.valid = false;
+		forget();
 }
 
-/* Forget it when a function has changed: a new SQL definition may be why. */
+/* Forget it when our function has changed: a new SQL definition may be why. */
 static void
-functions_changed(Datum arg, int cache, uint32 hash)
+function_changed(Datum arg, int cache, uint32 hash)
 {
-	known.valid = false;
+	if (hash == 0 || hash == known.function_hash)
+		forget();
 }
 
 /* Refuse to serve an SQL definition that was made for another library. */
@@ -152,7 +158,7 @@ has_our_columns(Relation relation)
 			attribute->attidentity != '\0' ||
 			attribute->atttypid != columns[i].type ||
 			attribute->attcollation != columns[i].collation ||
-			attribute->attnotnull != columns[i].notnull ||
+			column_is_not_null(desc, i) != columns[i].notnull ||
 			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
 			return false;
 	}
@@ -272,23 +278,22 @@ why_not_direct(Relation relation, Oid *key)
 	return NULL;
 }
 
-/* Learn what is to be known of the table, which is open. */
+/*
+ * Learn what is to be known of the table, which is open and locked: it holds
+ * for this call even if a message comes in meanwhile.
+ */
 static void
-learn(Relation relation)
+learn(Relation relation, Oid function)
 {
 	const char *reason;
 
+	known.changed = false;
+	known.function_hash = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
 	check_extension_version();
-
-	/*
-	 * Set first: a message that comes in meanwhile must not be lost.  What is
-	 * learned now still holds for this call, which has locked the table.
-	 */
 	known.key = InvalidOid;
-	known.plain = false;
-	known.valid = true;
 	reason = why_not_direct(relation, &known.key);
 	known.plain = reason == NULL;
+	known.valid = !known.changed;
 
 	if (reason == NULL)
 		elog(DEBUG1, "snapshot_store can take the direct way to table \"%s\"",
@@ -309,7 +314,7 @@ open_relation(Oid function, LOCKMODE lockmode)
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(PROCOID, functions_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 		registered = true;
 	}
 
@@ -336,7 +341,7 @@ open_relation(Oid function, LOCKMODE lockmode)
 				return relation;
 			if (get_relname_relid(TABLE_NAME, schema) == known.relation)
 			{
-				learn(relation);
+				learn(relation, function);
 				return relation;
 			}
 			relation_close(relation, lockmode);

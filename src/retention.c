@@ -176,14 +176,10 @@ retention_plan(const SnapshotHeader *new_snapshot,
 		}
 	}
 
-	/*
-	 * Rather than insert a row beside one to delete, overwrite: the dropped one
-	 * in the lowest slot, which is the new snapshot's slot if that was in use.
-	 */
+	/* If a dropped one lies there, its row is overwritten. */
 	for (int i = 0; i < nkept; i++)
 	{
-		if (new_slots[i] == RETENTION_DROPPED &&
-			(plan->overwrites < 0 || kept[i].slot < kept[plan->overwrites].slot))
+		if (new_slots[i] == RETENTION_DROPPED && kept[i].slot == plan->slot)
 			plan->overwrites = i;
 	}
 }

@@ -18,8 +18,8 @@ typedef struct RetentionPlan
 {
 	bool		store;			/* is the new snapshot stored at all? */
 	int16		slot;			/* the slot that it takes */
-	int			overwrites;		/* index of the dropped snapshot whose row it
-								 * takes over, or -1 */
+	int			overwrites;		/* index of the dropped snapshot that lies
+								 * there, or -1 */
 } RetentionPlan;
 
 extern void retention_plan(const SnapshotHeader *new_snapshot,

@@ -18,6 +18,12 @@
 #include "settings.h"
 #include "store.h"
 
+/*
+ * After how many rounds without effect the server decides, whatever the rows
+ * look like.
+ */
+#define MAX_ROUNDS_IN_VAIN	100
+
 /* The rows of a stream, as last read, and the slots they are to have. */
 typedef struct StreamRows
 {
@@ -94,121 +100,149 @@ same_rows(const StreamRows *a, const StreamRows *b)
 	return true;
 }
 
-/*
- * Take the stream's lock: the row in its lowest slot.
- *
- * When a deletion has emptied slot 0, that row moves there, so that whoever
- * waits for it and whoever comes later agree which row it is.
- */
+/* Write a snapshot into the slot that was planned for it. */
 static WriteResult
-lock_stream(const StoreTable *table, text *stream_id,
-			const SnapshotHeader *lowest)
+write_snapshot(const StoreTable *table, StreamSnapshot *snapshot,
+			   const RetentionPlan *plan, const StreamRows *rows, bool insist)
 {
-	if (lowest->slot == 0)
-		return table->access->lock(table, stream_id, lowest);
-	return table_sql_move(table, stream_id, lowest, 0);
+	snapshot->header.slot = plan->slot;
+	if (insist)
+		return table_sql_insist(table, snapshot,
+								snapshot_store_keep_versions == 1);
+	if (plan->overwrites >= 0)
+		return table->access->update(table, &rows->headers[plan->overwrites],
+									 snapshot);
+	return table->access->insert(table, snapshot);
 }
 
 /*
- * Carry out a plan: first the new snapshot, since only with it there can be
- * a conflict; then remove what it supersedes and move what lies too high.
+ * Carry out the rest of a plan: remove what the new snapshot supersedes and
+ * move what lies too high.  In the order of the slots, like all who lock
+ * several rows of a stream.  A row that is no longer as it was read, or that
+ * a policy or a trigger protects, stays.
  */
-static WriteResult
-write_plan(const StoreTable *table, StreamSnapshot *snapshot,
-		   const RetentionPlan *plan, const StreamRows *rows,
-		   bool locked, bool insist)
+static void
+write_others(const StoreTable *table, text *stream_id,
+			 const RetentionPlan *plan, const StreamRows *rows)
 {
-	WriteResult result;
+	int			last_slot = -1;
 
-	snapshot->header.slot = plan->slot;
-	if (insist)
-		result = table_sql_insist(table, snapshot) ? WRITE_DONE : WRITE_NO_ROW;
-	else if (plan->overwrites >= 0)
-		result = table->access->update(table, &rows->headers[plan->overwrites],
-									   snapshot, locked);
-	else
-		result = table->access->insert(table, snapshot);
-	if (result != WRITE_DONE)
-		return result;
-
-	for (int i = 0; i < rows->count; i++)
+	for (;;)
 	{
-		bool		overwritten = i == plan->overwrites &&
-			(!insist || rows->headers[i].slot == plan->slot);
+		int			next = -1;
 
-		if (rows->new_slots[i] == RETENTION_DROPPED && !overwritten)
-			table_sql_remove(table, snapshot->stream_id, &rows->headers[i]);
+		for (int i = 0; i < rows->count; i++)
+		{
+			int16		slot = rows->headers[i].slot;
+
+			if (i != plan->overwrites && rows->new_slots[i] != slot &&
+				slot > last_slot &&
+				(next < 0 || slot < rows->headers[next].slot))
+				next = i;
+		}
+		if (next < 0)
+			return;
+		last_slot = rows->headers[next].slot;
+		if (rows->new_slots[next] == RETENTION_DROPPED)
+			table_sql_remove(table, stream_id, &rows->headers[next]);
+		else
+			table_sql_move(table, stream_id, &rows->headers[next],
+						   rows->new_slots[next]);
 	}
-	for (int i = 0; i < rows->count; i++)
-	{
-		if (rows->new_slots[i] != RETENTION_DROPPED &&
-			rows->new_slots[i] != rows->headers[i].slot)
-			(void) table_sql_move(table, snapshot->stream_id,
-								  &rows->headers[i], rows->new_slots[i]);
-	}
-	return WRITE_DONE;
+}
+
+/* Take the row in slot 0 out of the rows, and return whether it was there. */
+static bool
+take_slot_zero(StreamRows *rows)
+{
+	if (rows->count == 0 || rows->headers[0].slot != 0)
+		return false;
+	rows->count--;
+	memmove(rows->headers, rows->headers + 1,
+			rows->count * sizeof(SnapshotHeader));
+	return true;
 }
 
 /*
  * Save a snapshot into the open table; false if a newer one is kept.
  *
- * A round that another writer thwarted is repeated.  One that affected no row, although the
- * next round reads just the same rows, has met something else that has a say,
- * a policy or a trigger: then the server decides.
+ * The row in slot 0 is the stream's lock.  Where there is none, the new
+ * snapshot goes there by the rule, and the key lets in one alone.  By default,
+ * with one row in a stream, nothing else is needed: the row is overwritten if
+ * it is still as it was read.  Otherwise the stream is read again under the
+ * lock before anything more is written.
+ *
+ * A round that another writer thwarted is repeated.  One that affected no row,
+ * although the next reads just the same, has met something else that has a
+ * say, a policy or a trigger: then the server decides.
  */
 static bool
 save(const StoreTable *table, StreamSnapshot *snapshot)
 {
 	StreamRows	rows = {0};
 	StreamRows	last_rows = {0};
-	WriteResult result = WRITE_RACED;
-	bool		locked = false;
+	WriteResult result = WRITE_DONE;
+	bool		default_settings = snapshot_store_keep == 1 &&
+		snapshot_store_keep_versions == 1;
+	bool		lock_tried = false;
+	bool		inserted = false;	/* the new snapshot is in slot 0 */
+	int			rounds_in_vain = 0;
 	bool		done = false;
 	bool		stored = false;
 
-	/*
-	 * By default a stream has one row, and its update is the lock.  But an
-	 * UPDATE of SQL does not tell that it has waited for a mere lock, under
-	 * which another row may have come.
-	 */
-	bool		update_locks = snapshot_store_keep == 1 &&
-		snapshot_store_keep_versions == 1 &&
-		(table->access == &direct_access || IsolationUsesXactSnapshot());
-
 	while (!done)
 	{
-		SnapshotHeader lowest;
+		SnapshotHeader lowest = {.slot = -1};
 		RetentionPlan plan;
-		bool		in_vain;
+		bool		in_vain = false;
 
 		begin_round(table, snapshot->stream_id, &rows, &last_rows);
+		if (inserted)
+			(void) take_slot_zero(&rows);
 		if (rows.count > 0)
 			lowest = rows.headers[0];
 		retention_plan(&snapshot->header, rows.headers, rows.count,
 					   snapshot_store_keep, snapshot_store_keep_versions,
 					   &plan, rows.new_slots);
-		in_vain = result == WRITE_NO_ROW && same_rows(&rows, &last_rows);
 
-		if (!plan.store)
-			done = true;
-		else if (!locked &&
-				 (rows.count > 1 ||
-				  (rows.count == 1 && (!update_locks || result == WRITE_BUSY))))
+		/* A trigger may make the rows look different each time. */
+		if (result == WRITE_NO_ROW)
+			in_vain = same_rows(&rows, &last_rows) ||
+				++rounds_in_vain >= MAX_ROUNDS_IN_VAIN;
+
+		if (inserted)
 		{
-			result = lock_stream(table, snapshot->stream_id, &lowest);
-			locked = result == WRITE_DONE;
+			/* Under the lock it turns out whether it may stay. */
+			if (plan.store)
+				write_others(table, snapshot->stream_id, &plan, &rows);
+			else
+				table_sql_remove(table, snapshot->stream_id, &snapshot->header);
+			stored = plan.store;
+			done = true;
+		}
+		else if (!plan.store)
+			done = true;
+		else if (lowest.slot == 0 && !lock_tried &&
+				 !(default_settings && rows.count == 1))
+		{
+			result = table->access->lock(table, snapshot->stream_id, &lowest);
+			lock_tried = result == WRITE_DONE || in_vain;
 			if (in_vain)
-			{
-				/* Not to be had: go on without it. */
-				locked = true;
-				result = WRITE_RACED;
-			}
+				result = WRITE_DONE;	/* not to be had: go on without it */
 		}
 		else
 		{
-			result = write_plan(table, snapshot, &plan, &rows, locked, in_vain);
-			stored = result == WRITE_DONE;
-			done = stored || in_vain;
+			result = write_snapshot(table, snapshot, &plan, &rows, in_vain);
+			if (result == WRITE_DONE && lowest.slot != 0 && !default_settings)
+				inserted = true;
+			else if (result == WRITE_DONE)
+			{
+				write_others(table, snapshot->stream_id, &plan, &rows);
+				stored = true;
+				done = true;
+			}
+			else
+				done = in_vain;
 		}
 		PopActiveSnapshot();
 	}
@@ -414,61 +448,6 @@ store_info(Oid function, text *stream_id)
 	return infos;
 }
 
-static bool
-any_within_bounds(const StreamRows *rows, const SnapshotBounds *bounds)
-{
-	for (int i = 0; i < rows->count; i++)
-	{
-		if (is_within_bounds(&rows->headers[i], bounds))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Take the stream's lock for a deletion, which would otherwise lock the rows
- * in an order of its own and could deadlock with a save.  Returns false if
- * there is nothing to delete.
- */
-static bool
-lock_for_delete(const StoreTable *table, text *stream_id,
-				const SnapshotBounds *bounds)
-{
-	StreamRows	rows = {0};
-	StreamRows	last_rows = {0};
-	WriteResult result = WRITE_RACED;
-	bool		any = true;
-
-	while (any && result != WRITE_DONE)
-	{
-		begin_round(table, stream_id, &rows, &last_rows);
-		any = any_within_bounds(&rows, bounds);
-		if (result == WRITE_NO_ROW && same_rows(&rows, &last_rows))
-			result = WRITE_DONE;	/* not to be had: go on without it */
-		else if (any)
-			result = lock_stream(table, stream_id, &rows.headers[0]);
-		PopActiveSnapshot();
-	}
-	return any;
-}
-
-/*
- * After a deletion that took slot 0, move the lowest row that is left there.
- * Whoever is inserting a first snapshot meanwhile, because he saw none, then
- * meets it and looks again.
- */
-static void
-refill_slot_zero(const StoreTable *table, text *stream_id)
-{
-	StreamRows	rows = {0};
-	StreamRows	last_rows = {0};
-
-	begin_round(table, stream_id, &rows, &last_rows);
-	if (rows.count > 0 && rows.headers[0].slot != 0)
-		(void) table_sql_move(table, stream_id, &rows.headers[0], 0);
-	PopActiveSnapshot();
-}
-
 /*
  * store_delete
  *		Delete a stream's snapshots within bounds; returns how many.
@@ -481,16 +460,11 @@ int64
 store_delete(Oid function, text *stream_id, const SnapshotBounds *bounds)
 {
 	StoreTable	table;
-	uint64		deleted = 0;
+	uint64		deleted;
 
 	check_may_write(function);
 	store_table_open(function, DELETE_PRIVILEGES, &table);
-	if (lock_for_delete(&table, stream_id, bounds))
-	{
-		deleted = table_sql_delete(&table, stream_id, bounds);
-		if (deleted > 0)
-			refill_slot_zero(&table, stream_id);
-	}
+	deleted = table_sql_delete(&table, stream_id, bounds);
 	store_table_close(&table);
 
 	if (deleted > 0 && snapshot_store_durable)

@@ -35,6 +35,15 @@ table_read_row(const Datum *values, const bool *isnull, StreamSnapshot *snapshot
 {
 	SnapshotHeader *header = &snapshot->header;
 
+	/* Not through our constraints, but the owner can drop them. */
+	if (isnull[Anum_slot - 1] || isnull[Anum_state_schema_version - 1] ||
+		isnull[Anum_sequence_number - 1] || isnull[Anum_created_at - 1])
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a snapshot in table \"%s\" has a null in a column that must not have one",
+						TABLE_NAME),
+				 errhint("Delete the row, or complete it.")));
+
 	header->slot = DatumGetInt16(values[Anum_slot - 1]);
 	header->state_schema_version = DatumGetInt64(values[Anum_state_schema_version - 1]);
 	header->sequence_number = DatumGetInt64(values[Anum_sequence_number - 1]);

@@ -10,7 +10,7 @@
 #define SNAPSHOT_STORE_TABLE_H
 
 #include "access/genam.h"
-#include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "utils/rel.h"
 
 #include "stream_snapshot.h"
@@ -53,7 +53,7 @@ typedef struct TableScan
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
 	/* the sql way */
-	SPITupleTable *rows;
+	struct SPITupleTable *rows;
 	uint64		next;
 } TableScan;
 
@@ -61,7 +61,6 @@ typedef enum WriteResult
 {
 	WRITE_DONE,
 	WRITE_RACED,				/* another writer has changed the row */
-	WRITE_BUSY,					/* another writer has it in hand */
 	WRITE_NO_ROW				/* no row was affected, nobody says why */
 } WriteResult;
 
@@ -86,12 +85,9 @@ struct TableAccess
 	WriteResult (*insert) (const StoreTable *table,
 						   const StreamSnapshot *snapshot);
 
-	/*
-	 * Overwrite a row, if it is still as it was read.  The direct way does not
-	 * wait unless the stream is locked; the sql way always waits.
-	 */
+	/* Overwrite a row, if it is still as it was read. */
 	WriteResult (*update) (const StoreTable *table, const SnapshotHeader *row,
-						   const StreamSnapshot *snapshot, bool locked);
+						   const StreamSnapshot *snapshot);
 };
 
 extern const TableAccess direct_access;
@@ -100,10 +96,11 @@ extern const TableAccess sql_access;
 /* What happens seldom goes the sql way only. */
 extern WriteResult table_sql_insert(const StoreTable *table,
 									const StreamSnapshot *snapshot);
-extern bool table_sql_insist(const StoreTable *table,
-							 const StreamSnapshot *snapshot);
-extern WriteResult table_sql_move(const StoreTable *table, text *stream_id,
-								  const SnapshotHeader *row, int16 slot);
+extern WriteResult table_sql_insist(const StoreTable *table,
+									const StreamSnapshot *snapshot,
+									bool over_any_version);
+extern void table_sql_move(const StoreTable *table, text *stream_id,
+						   const SnapshotHeader *row, int16 slot);
 extern void table_sql_remove(const StoreTable *table, text *stream_id,
 							 const SnapshotHeader *row);
 extern uint64 table_sql_delete(const StoreTable *table, text *stream_id,

@@ -65,7 +65,8 @@ direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 												index_scan->xs_itupdesc,
 												&isnull);
 
-			if (!is_recognized(scan->recognized, DatumGetInt64(version)))
+			if (isnull ||
+				!is_recognized(scan->recognized, DatumGetInt64(version)))
 				continue;
 		}
 		if (index_fetch_heap(index_scan, scan->row))
@@ -98,8 +99,6 @@ write_result(TM_Result result)
 		case TM_Updated:
 		case TM_Deleted:
 			return WRITE_RACED;
-		case TM_BeingModified:
-			return WRITE_BUSY;
 		default:
 			elog(ERROR, "unexpected result %d of writing a snapshot", result);
 			return WRITE_NO_ROW;	/* keep the compiler quiet */
@@ -175,7 +174,7 @@ direct_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 
 static WriteResult
 direct_update(const StoreTable *table, const SnapshotHeader *row,
-			  const StreamSnapshot *snapshot, bool locked)
+			  const StreamSnapshot *snapshot)
 {
 	TupleTableSlot *slot = form_slot(table, snapshot);
 	ItemPointerData tid = row->tid;
@@ -187,7 +186,7 @@ direct_update(const StoreTable *table, const SnapshotHeader *row,
 	CheckCmdReplicaIdentity(table->relation, CMD_UPDATE);
 	result = table_tuple_update(table->relation, &tid, slot,
 								GetCurrentCommandId(true),
-								GetActiveSnapshot(), InvalidSnapshot, locked,
+								GetActiveSnapshot(), InvalidSnapshot, true,
 								&failure, &lock_mode, &update_indexes);
 	if (result == TM_Ok && update_indexes != TU_None)
 		(void) insert_key(table, slot, UNIQUE_CHECK_YES,

@@ -14,7 +14,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/timestamp.h"
 
@@ -29,7 +28,7 @@ typedef enum Statement
 	INSERT_ROW,
 	INSIST_ON_ROW,
 	UPDATE_ROW,
-	MOVE_ROW,
+	COPY_ROW,
 	REMOVE_ROW,
 	DELETE_ROWS
 } Statement;
@@ -49,7 +48,7 @@ typedef enum Statement
 	TEXTOID, INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID, \
 	JSONOID, BYTEAOID, JSONBOID
 #define ROW_INSERT \
-	"INSERT INTO %s AS kept (" ROW_COLUMNS ") " \
+	"INSERT INTO %1$s AS kept (" ROW_COLUMNS ") " \
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) " \
 	"ON CONFLICT (stream_id, slot) "
 
@@ -66,27 +65,27 @@ typedef enum Statement
 
 typedef struct StatementText
 {
-	const char *text;			/* %s: the table */
+	const char *text;			/* %1$s: the table */
 	int			nparameters;
 	Oid			types[MAX_PARAMETERS];
 } StatementText;
 
 static const StatementText statements[NUM_STATEMENTS] = {
 	[SCAN_ALL] = {
-		"SELECT " ROW_SELECTED " FROM %s"
+		"SELECT " ROW_SELECTED " FROM %1$s"
 		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
 		" ORDER BY slot USING OPERATOR(pg_catalog.<)",
 		1, {TEXTOID}
 	},
 	[SCAN_RECOGNIZED] = {
-		"SELECT " ROW_SELECTED " FROM %s"
+		"SELECT " ROW_SELECTED " FROM %1$s"
 		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
 		" AND state_schema_version OPERATOR(pg_catalog.=) ANY ($2)"
 		" ORDER BY slot USING OPERATOR(pg_catalog.<)",
 		2, {TEXTOID, INT8ARRAYOID}
 	},
 	[LOCK_ROW] = {
-		"SELECT 1 FROM %s WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		"SELECT 1 FROM %1$s WHERE stream_id OPERATOR(pg_catalog.=) $1"
 		" AND slot OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE",
 		2, {TEXTOID, INT2OID}
 	},
@@ -94,34 +93,42 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		ROW_INSERT "DO NOTHING",
 		8, {ROW_TYPES}
 	},
-	/* Guarded, so that even now no older snapshot replaces a newer one. */
+	/*
+	 * Guarded, so that even now no older snapshot replaces a newer one; $9:
+	 * may another version's be replaced?
+	 */
 	[INSIST_ON_ROW] = {
 		ROW_INSERT "DO UPDATE SET "
 		"state_schema_version = excluded.state_schema_version, "
 		"sequence_number = excluded.sequence_number, "
 		"created_at = excluded.created_at, state = excluded.state, "
 		"state_bytea = excluded.state_bytea, metadata = excluded.metadata "
-		"WHERE kept.state_schema_version OPERATOR(pg_catalog.<>) excluded.state_schema_version "
-		"OR kept.sequence_number OPERATOR(pg_catalog.<=) excluded.sequence_number",
-		8, {ROW_TYPES}
+		"WHERE CASE WHEN kept.state_schema_version OPERATOR(pg_catalog.=) excluded.state_schema_version "
+		"THEN kept.sequence_number OPERATOR(pg_catalog.<=) excluded.sequence_number ELSE $9 END",
+		9, {ROW_TYPES, BOOLOID}
 	},
 	[UPDATE_ROW] = {
-		"UPDATE %s SET slot = $2, state_schema_version = $3, "
+		"UPDATE %1$s SET slot = $2, state_schema_version = $3, "
 		"sequence_number = $4, created_at = $5, state = $6, "
 		"state_bytea = $7, metadata = $8 "
 		"WHERE " SAME_ROW("$9", "$10", "$11", "$12"),
 		12, {ROW_TYPES, SAME_ROW_TYPES}
 	},
-	[MOVE_ROW] = {
-		"UPDATE %s SET slot = $6 WHERE " SAME_ROW("$2", "$3", "$4", "$5"),
+	[COPY_ROW] = {
+		"INSERT INTO %1$s (" ROW_COLUMNS ") "
+		"SELECT stream_id, $6, state_schema_version, sequence_number, "
+		"created_at, state, state_bytea, metadata FROM %1$s "
+		"WHERE " SAME_ROW("$2", "$3", "$4", "$5")
+		" ON CONFLICT (stream_id, slot) DO NOTHING",
 		6, {TEXTOID, SAME_ROW_TYPES, INT2OID}
 	},
 	[REMOVE_ROW] = {
-		"DELETE FROM %s WHERE " SAME_ROW("$2", "$3", "$4", "$5"),
+		"DELETE FROM %1$s WHERE " SAME_ROW("$2", "$3", "$4", "$5"),
 		5, {TEXTOID, SAME_ROW_TYPES}
 	},
+	/* By index, so in the order of the slots, as a save locks rows. */
 	[DELETE_ROWS] = {
-		"DELETE FROM %s WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		"DELETE FROM %1$s WHERE stream_id OPERATOR(pg_catalog.=) $1"
 		" AND ($2 IS NULL OR sequence_number OPERATOR(pg_catalog.<=) $2)"
 		" AND ($3 IS NULL OR created_at OPERATOR(pg_catalog.<=) $3)"
 		" AND ($4 IS NULL OR sequence_number OPERATOR(pg_catalog.>=) $4)"
@@ -139,14 +146,16 @@ static NameData plans_schema;
  *
  * On a small table the planner would rather read it whole, and a kept plan
  * goes on doing so when the table has grown; besides, at SERIALIZABLE that
- * makes streams conflict that have nothing in common.  Where no index fits,
- * the price of the scan would call for JIT.  (As in core's RI_Initial_Check,
- * the settings are undone at the end of the nest level.)
+ * makes streams conflict that have nothing in common.  The order of the index
+ * is also that in which all lock a stream's rows.  Where no index fits, as in
+ * a policy's subquery, the price put on the other scans would call for JIT.
+ * (As in core's RI_Initial_Check, the settings are undone at the end of the
+ * nest level.)
  */
 static void
 plan_by_index(SPIPlanPtr plan, bool kept)
 {
-	static const char *const off[] = {"enable_seqscan", "jit"};
+	static const char *const off[] = {"enable_seqscan", "enable_bitmapscan", "jit"};
 	int			nest_level = NewGUCNestLevel();
 	CachedPlan *cached;
 
@@ -325,22 +334,25 @@ table_sql_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 
 /*
  * Write a snapshot where no row was affected although no other writer was
- * seen, in a form in which the server says why: a policy's error stands.
- * Returns whether a row was written; a trigger may have refused it.
+ * seen, in a form in which the server says why: a policy's error stands.  No
+ * row now means that a trigger has refused it.
  */
-bool
-table_sql_insist(const StoreTable *table, const StreamSnapshot *snapshot)
+WriteResult
+table_sql_insist(const StoreTable *table, const StreamSnapshot *snapshot,
+				 bool over_any_version)
 {
-	Datum		values[Natts_snapshot_store];
-	char		nulls[Natts_snapshot_store];
+	Datum		values[MAX_PARAMETERS];
+	char		nulls[MAX_PARAMETERS];
 
+	memset(nulls, ' ', sizeof(nulls));
 	form_row_parameters(snapshot, values, nulls);
-	return write_rows(table, INSIST_ON_ROW, values, nulls) > 0;
+	values[Natts_snapshot_store] = BoolGetDatum(over_any_version);
+	return write_row(table, INSIST_ON_ROW, values, nulls);
 }
 
 static WriteResult
 sql_update(const StoreTable *table, const SnapshotHeader *row,
-		   const StreamSnapshot *snapshot, bool locked)
+		   const StreamSnapshot *snapshot)
 {
 	Datum		values[MAX_PARAMETERS];
 	char		nulls[MAX_PARAMETERS];
@@ -349,19 +361,6 @@ sql_update(const StoreTable *table, const SnapshotHeader *row,
 	form_row_parameters(snapshot, values, nulls);
 	same_row_parameters(row, &values[Natts_snapshot_store]);
 	return write_row(table, UPDATE_ROW, values, nulls);
-}
-
-/* Move a row to another slot, if it is still as it was read. */
-WriteResult
-table_sql_move(const StoreTable *table, text *stream_id,
-			   const SnapshotHeader *row, int16 slot)
-{
-	Datum		values[6];
-
-	values[0] = PointerGetDatum(stream_id);
-	same_row_parameters(row, &values[1]);
-	values[5] = Int16GetDatum(slot);
-	return write_row(table, MOVE_ROW, values, NULL);
 }
 
 /* Delete one row, if it is still as it was read. */
@@ -374,6 +373,24 @@ table_sql_remove(const StoreTable *table, text *stream_id,
 	values[0] = PointerGetDatum(stream_id);
 	same_row_parameters(row, &values[1]);
 	(void) write_rows(table, REMOVE_ROW, values, NULL);
+}
+
+/*
+ * Move a row to a free slot, if both are still as they were read.  As a copy,
+ * because an UPDATE that meets a row there, even one that it cannot see, fails
+ * as a duplicate.
+ */
+void
+table_sql_move(const StoreTable *table, text *stream_id,
+			   const SnapshotHeader *row, int16 slot)
+{
+	Datum		values[6];
+
+	values[0] = PointerGetDatum(stream_id);
+	same_row_parameters(row, &values[1]);
+	values[5] = Int16GetDatum(slot);
+	if (write_row(table, COPY_ROW, values, NULL) == WRITE_DONE)
+		table_sql_remove(table, stream_id, row);
 }
 
 /* Delete a stream's rows within bounds, and return how many. */

@@ -167,7 +167,7 @@ SELECT pg_temp.refuses('SELECT snapshot_delete(''nobody'')',
 					   'snapshot_delete refuses a read-only transaction even where there is nothing to delete',
 					   '{"transaction_read_only": "on"}');
 
--- Privileges: a load needs SELECT; a deletion SELECT, UPDATE and DELETE; a save all four, so that a
+-- Privileges: a load needs SELECT; a deletion SELECT and DELETE; a save all four, so that a
 -- missing one shows at once
 
 CREATE ROLE snapshot_store_test_user;
@@ -195,12 +195,12 @@ FROM (SELECT function_name, grants
 		   unnest(ARRAY['', 'INSERT, UPDATE, DELETE']) AS grants
 	  UNION ALL
 	  SELECT 'snapshot_delete', grants
-	  FROM unnest(ARRAY['', 'SELECT, UPDATE', 'SELECT, DELETE', 'UPDATE, DELETE', 'SELECT, INSERT, UPDATE']) AS grants) AS f;
+	  FROM unnest(ARRAY['', 'SELECT', 'DELETE', 'INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE']) AS grants) AS f;
 
 SELECT is(pg_temp.error_with_grants(pg_temp.call_with(function_name), grants), 'ZZ000 no error',
 		  format('%s needs no more than %s', function_name, coalesce(nullif(grants, ''), 'nothing')))
 FROM (VALUES ('snapshot_save', 'SELECT, INSERT, UPDATE, DELETE'),
-			 ('snapshot_save_bytea', 'SELECT, INSERT, UPDATE, DELETE'), ('snapshot_delete', 'SELECT, UPDATE, DELETE'),
+			 ('snapshot_save_bytea', 'SELECT, INSERT, UPDATE, DELETE'), ('snapshot_delete', 'SELECT, DELETE'),
 			 ('snapshot_load', 'SELECT'), ('snapshot_load_bytea', 'SELECT'), ('snapshot_due', 'SELECT'),
 			 ('snapshot_info', 'SELECT'), ('snapshot_should_take', '')
 ) AS v (function_name, grants);

@@ -296,7 +296,7 @@ FROM (VALUES
 	 '0:1/1@1 1:1/1@1 2:1/2@2 3:2/1@3 4:2/2@4 5:2/3@5 6:3/1@6 7:3/1@7 8:4/1@0', '1/3@9',
 	 '0:1/3@9* 2:1/2@2 >:3/1@6 >:3/1@7'),
 
-	-- Nothing in slot 0, as after a deletion: the lowest one moves there, then the new one finds its place
+	-- Nothing in slot 0, as after a deletion: the new one goes there
 	('slot 0 empty: superseded, the new one takes it', 1, 1,
 	 '3:1/10@1', '1/20@2', '0:1/20@2*'),
 	('slot 0 empty: another version takes it', 1, 1,
@@ -305,16 +305,16 @@ FROM (VALUES
 	 '3:1/20@1', '1/10@2', NULL),
 	('slot 0 empty: a refusal by a full history leaves it so', 2, 1,
 	 '1:1/20@1 2:1/30@2', '1/10@3', NULL),
-	('slot 0 empty: the one there is moves to it', 2, 1,
-	 '7:1/10@1', '1/20@2', '1:1/20@2* >:1/10@1'),
-	('slot 0 empty: the lowest slot moves to it, not the lowest sequence', 3, 1,
-	 '1:1/20@1 2:1/10@2', '1/30@3', '1:1/30@3* 2:1/10@2 >:1/20@1'),
-	('slot 0 empty: the slot that is left is free again', 3, 1,
-	 '1:1/10@1 2:1/20@2', '1/30@3', '1:1/30@3* 2:1/20@2 >:1/10@1'),
+	('slot 0 empty: the new one takes it, the one too high moves', 2, 1,
+	 '7:1/10@1', '1/20@2', '0:1/20@2* >:1/10@1'),
+	('slot 0 empty: the new one takes it, the others stay', 3, 1,
+	 '1:1/20@1 2:1/10@2', '1/30@3', '0:1/30@3* 1:1/20@1 2:1/10@2'),
+	('slot 0 empty: whatever the order', 3, 1,
+	 '1:1/10@1 2:1/20@2', '1/30@3', '0:1/30@3* 1:1/10@1 2:1/20@2'),
 	('slot 0 empty: a replacement of the lowest takes it', 3, 1,
 	 '1:1/10@1 2:1/20@2', '1/10@3', '0:1/10@3* 2:1/20@2'),
 	('slot 0 empty: two versions side by side', 1, 2,
-	 '1:2/5@2', '1/10@3', '1:1/10@3* >:2/5@2')
+	 '1:2/5@2', '1/10@3', '0:1/10@3* 1:2/5@2')
 ) AS t (description, keep, keep_versions, kept, saved, expected),
 LATERAL (VALUES ('json'), ('bytea')) AS kinds (kind);
 

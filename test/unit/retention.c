@@ -607,7 +607,6 @@ breaks_invariant(const Stream *stream, const SnapshotHeader *saved, int keep, in
 	Stream		after;
 	Outcome		second;
 	bool		found = false;
-	int			dropped = 0;
 	int			versions = 0;
 
 	if (!plan->store)
@@ -657,20 +656,18 @@ breaks_invariant(const Stream *stream, const SnapshotHeader *saved, int keep, in
 	if (versions > keep_versions)
 		return "more than keep_versions versions";
 
-	/* the row that is overwritten */
+	/* the row that is overwritten: the dropped one in the new snapshot's slot */
 	for (int i = 0; i < outcome->sorted.nrows; i++)
 	{
-		if (outcome->new_slots[i] != RETENTION_DROPPED)
-			continue;
-		dropped++;
-		if (outcome->sorted.rows[i].slot == plan->slot && plan->overwrites != i)
-			return "the row in the new snapshot's slot is not the one overwritten";
+		bool		goes = outcome->new_slots[i] == RETENTION_DROPPED &&
+			outcome->sorted.rows[i].slot == plan->slot;
+
+		if (goes != (plan->overwrites == i))
+			return goes ? "the row in the new snapshot's slot is not the one overwritten" :
+				"another row than that in the new snapshot's slot is overwritten";
 	}
-	if ((plan->overwrites >= 0) != (dropped > 0))
-		return dropped > 0 ? "nothing is overwritten" : "something that stays is overwritten";
-	if (plan->overwrites >= outcome->sorted.nrows ||
-		(plan->overwrites >= 0 && outcome->new_slots[plan->overwrites] != RETENTION_DROPPED))
-		return "something that stays is overwritten";
+	if (plan->overwrites >= outcome->sorted.nrows)
+		return "a row that is not there is overwritten";
 
 	/* saving the same again replaces it in place and touches nothing else */
 	plan_save(&after, saved, keep, keep_versions, &second);
