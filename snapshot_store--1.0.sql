@@ -196,3 +196,101 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.snapshot_delete(pg_catalog.text, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.timestamptz) IS
 'deletes a stream''s snapshots within inclusive bounds (none: all of them) and returns how many';
+
+CREATE FUNCTION @extschema@.snapshot_save_many(
+    stream_ids pg_catalog.text[],
+    sequence_numbers pg_catalog.int8[],
+    state_schema_versions pg_catalog.int8[],
+    states pg_catalog.json[],
+    metadata pg_catalog.jsonb[] DEFAULT NULL,
+    created_at pg_catalog.timestamptz[] DEFAULT NULL)
+RETURNS pg_catalog.bool[]
+AS 'MODULE_PATHNAME', 'snapshot_save_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_save_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[], pg_catalog.json[], pg_catalog.jsonb[], pg_catalog.timestamptz[]) IS
+'saves snapshots of many streams in one call; returns for each what snapshot_save would';
+
+CREATE FUNCTION @extschema@.snapshot_save_many_bytea(
+    stream_ids pg_catalog.text[],
+    sequence_numbers pg_catalog.int8[],
+    state_schema_versions pg_catalog.int8[],
+    states pg_catalog.bytea[],
+    metadata pg_catalog.jsonb[] DEFAULT NULL,
+    created_at pg_catalog.timestamptz[] DEFAULT NULL)
+RETURNS pg_catalog.bool[]
+AS 'MODULE_PATHNAME', 'snapshot_save_many_bytea'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_save_many_bytea(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[], pg_catalog.bytea[], pg_catalog.jsonb[], pg_catalog.timestamptz[]) IS
+'like snapshot_save_many, for states of bytes';
+
+CREATE FUNCTION @extschema@.snapshot_load_many(
+    stream_ids pg_catalog.text[],
+    recognized_schema_versions pg_catalog.int8[],
+    max_sequence_numbers pg_catalog.int8[] DEFAULT NULL)
+RETURNS TABLE (
+    stream_id pg_catalog.text,
+    sequence_number pg_catalog.int8,
+    state_schema_version pg_catalog.int8,
+    state pg_catalog.json,
+    metadata pg_catalog.jsonb,
+    created_at pg_catalog.timestamptz)
+AS 'MODULE_PATHNAME', 'snapshot_load_many'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 100;
+
+COMMENT ON FUNCTION @extschema@.snapshot_load_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[]) IS
+'returns the most recent recognized snapshot of each of many streams, in their order';
+
+CREATE FUNCTION @extschema@.snapshot_load_many_bytea(
+    stream_ids pg_catalog.text[],
+    recognized_schema_versions pg_catalog.int8[],
+    max_sequence_numbers pg_catalog.int8[] DEFAULT NULL)
+RETURNS TABLE (
+    stream_id pg_catalog.text,
+    sequence_number pg_catalog.int8,
+    state_schema_version pg_catalog.int8,
+    state pg_catalog.bytea,
+    metadata pg_catalog.jsonb,
+    created_at pg_catalog.timestamptz)
+AS 'MODULE_PATHNAME', 'snapshot_load_many_bytea'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 100;
+
+COMMENT ON FUNCTION @extschema@.snapshot_load_many_bytea(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[]) IS
+'like snapshot_load_many, for states of bytes';
+
+CREATE FUNCTION @extschema@.snapshot_census(
+    stream_id_prefix pg_catalog.text DEFAULT '')
+RETURNS TABLE (
+    state_schema_version pg_catalog.int8,
+    snapshots pg_catalog.int8,
+    streams pg_catalog.int8)
+AS 'MODULE_PATHNAME', 'snapshot_census'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+
+COMMENT ON FUNCTION @extschema@.snapshot_census(pg_catalog.text) IS
+'counts the snapshots of each schema version, and their streams, of streams whose names begin with the prefix';
+
+CREATE FUNCTION @extschema@.snapshot_outdated(
+    stream_id_prefix pg_catalog.text,
+    recognized_schema_versions pg_catalog.int8[],
+    max_streams pg_catalog.int4 DEFAULT 1000,
+    after_stream_id pg_catalog.text DEFAULT NULL)
+RETURNS SETOF pg_catalog.text
+AS 'MODULE_PATHNAME', 'snapshot_outdated'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 1000;
+
+COMMENT ON FUNCTION @extschema@.snapshot_outdated(pg_catalog.text, pg_catalog.int8[], pg_catalog.int4, pg_catalog.text) IS
+'lists streams that hold snapshots, none of a recognized schema version, in the order of their names, from after_stream_id on';
+
+CREATE PROCEDURE @extschema@.snapshot_purge(
+    stream_id_prefix pg_catalog.text,
+    recognized_schema_versions pg_catalog.int8[] DEFAULT NULL,
+    min_created_at pg_catalog.timestamptz DEFAULT NULL,
+    max_created_at pg_catalog.timestamptz DEFAULT NULL,
+    batch_size pg_catalog.int4 DEFAULT 1000)
+AS 'MODULE_PATHNAME', 'snapshot_purge'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE @extschema@.snapshot_purge(pg_catalog.text, pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4) IS
+'deletes, in batches that commit, snapshots that are not recognized and lie within bounds of time';

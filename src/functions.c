@@ -8,24 +8,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "fmgr.h"
 #include "funcapi.h"
-#include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
+#include "arguments.h"
 #include "store.h"
-
-/*
- * Before 16 the declaration must say that the library exports it.
- *
- * A function's arguments are read before the extension's version is known: a
- * later SQL definition with other arguments needs a C function of its own.
- */
-#define SQL_FUNCTION(name) \
-	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
-	PG_FUNCTION_INFO_V1(name)
 
 SQL_FUNCTION(snapshot_save);
 SQL_FUNCTION(snapshot_save_bytea);
@@ -39,82 +27,6 @@ SQL_FUNCTION(snapshot_delete);
 /* The columns of snapshot_load and of snapshot_info. */
 #define NUM_LOAD_COLUMNS	5
 #define NUM_INFO_COLUMNS	4
-
-static void
-refuse_null(FunctionCallInfo fcinfo, int argument, const char *parameter)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", parameter)));
-}
-
-static text *
-get_stream_id(FunctionCallInfo fcinfo, int argument)
-{
-	text	   *stream_id;
-
-	refuse_null(fcinfo, argument, "stream_id");
-
-	/* With a full header, so that one stream's key is always the same bytes. */
-	stream_id = PG_GETARG_TEXT_P(argument);
-	validate_stream_id(stream_id);
-	return stream_id;
-}
-
-/* An int8 that must be 0 or more. */
-static int64
-get_count(FunctionCallInfo fcinfo, int argument, const char *parameter)
-{
-	int64		value;
-
-	refuse_null(fcinfo, argument, parameter);
-	value = PG_GETARG_INT64(argument);
-	validate_not_negative(parameter, value);
-	return value;
-}
-
-static void
-get_recognized_versions(FunctionCallInfo fcinfo, int argument,
-						RecognizedVersions *recognized)
-{
-	const char *parameter = "recognized_schema_versions";
-	ArrayType  *array;
-
-	refuse_null(fcinfo, argument, parameter);
-	array = PG_GETARG_ARRAYTYPE_P(argument);
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array", parameter)));
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not contain nulls", parameter)));
-
-	recognized->array = array;
-	recognized->versions = (const int64 *) ARR_DATA_PTR(array);
-	recognized->count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	for (int i = 0; i < recognized->count; i++)
-		validate_state_schema_version(parameter, recognized->versions[i]);
-}
-
-/* Optional bounds of sequence numbers and times. */
-static void
-get_sequence_number_bound(FunctionCallInfo fcinfo, int argument,
-						  const char *parameter, bool *given, int64 *bound)
-{
-	*given = !PG_ARGISNULL(argument);
-	*bound = *given ? get_count(fcinfo, argument, parameter) : 0;
-}
-
-static void
-get_created_at_bound(FunctionCallInfo fcinfo, int argument,
-					 bool *given, TimestampTz *bound)
-{
-	*given = !PG_ARGISNULL(argument);
-	*bound = *given ? PG_GETARG_TIMESTAMPTZ(argument) : 0;
-}
 
 /*
  * snapshot_save(stream_id text, sequence_number bigint,

@@ -427,13 +427,29 @@ check_durable(Relation relation)
 	}
 }
 
+/* Refuse to write where the executor would. */
+static void
+check_may_write(Oid function)
+{
+	char	   *name = psprintf("%s()", get_func_name(function));
+
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s in a read-only transaction", name),
+				 errhint("On a standby every transaction is read-only: a connection pooler that sends SELECT to standbys must send %s to the primary.",
+						 name)));
+	PreventCommandIfParallelMode(name);
+	pfree(name);
+}
+
 /*
  * store_table_open
  *		Open the table, and decide how it is reached.
  *
  * "function" is the SQL function that was called.  Raises an error if the
- * user lacks any of the privileges or, for more than reading, if the table is
- * not durable.  Locks are kept to the end of the transaction, as the executor
+ * user lacks any of the privileges or, for more than reading, if the
+ * transaction is read-only or the table is not durable.  Locks are kept to the end of the transaction, as the executor
  * does.
  */
 void
@@ -441,9 +457,13 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 {
 	bool		writes = privileges != LOAD_PRIVILEGES;
 	LOCKMODE	lockmode = writes ? RowExclusiveLock : AccessShareLock;
-	Relation	relation = open_relation(function, lockmode);
-	bool		direct = check_privileges(relation, privileges);
+	Relation	relation;
+	bool		direct;
 
+	if (writes)
+		check_may_write(function);
+	relation = open_relation(function, lockmode);
+	direct = check_privileges(relation, privileges);
 	if (writes && snapshot_store_durable)
 		check_durable(relation);
 

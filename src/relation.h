@@ -11,11 +11,12 @@
 
 /*
  * What a load needs; a save, always all four, so that a missing privilege
- * shows at the first save; and a deletion.
+ * shows at the first save; a deletion; and a purge, which passes over locked rows.
  */
 #define LOAD_PRIVILEGES		ACL_SELECT
 #define SAVE_PRIVILEGES		(ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE)
 #define DELETE_PRIVILEGES	(ACL_SELECT | ACL_DELETE)
+#define PURGE_PRIVILEGES	(ACL_SELECT | ACL_UPDATE | ACL_DELETE)
 
 extern void store_table_open(Oid function, AclMode privileges,
 							 StoreTable *table);

@@ -75,7 +75,8 @@ version_to_drop(int64 own_version, const SnapshotHeader *kept, int nkept,
 		if (oldest == NULL || was_saved_before(last_save, oldest))
 			oldest = last_save;
 	}
-	return nversions > keep_versions ? oldest->state_schema_version : -1;
+	return oldest != NULL && nversions > keep_versions ?
+		oldest->state_schema_version : -1;
 }
 
 /*

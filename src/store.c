@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "relation.h"
@@ -249,22 +250,6 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 	return stored;
 }
 
-/* Refuse to write where the executor would. */
-static void
-check_may_write(Oid function)
-{
-	char	   *name = psprintf("%s()", get_func_name(function));
-
-	if (XactReadOnly)
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot execute %s in a read-only transaction", name),
-				 errhint("On a standby every transaction is read-only: a connection pooler that sends SELECT to standbys must send %s to the primary.",
-						 name)));
-	PreventCommandIfParallelMode(name);
-	pfree(name);
-}
-
 /*
  * store_save
  *		Save a snapshot by the rule of retention.c.
@@ -282,7 +267,6 @@ store_save(Oid function, StreamSnapshot *snapshot)
 	if (!snapshot_store_enabled)
 		return false;
 
-	check_may_write(function);
 	store_table_open(function, SAVE_PRIVILEGES, &table);
 	stored = save(&table, snapshot);
 	store_table_close(&table);
@@ -290,6 +274,71 @@ store_save(Oid function, StreamSnapshot *snapshot)
 	if (stored && snapshot_store_durable)
 		ForceSyncCommit();
 	return stored;
+}
+
+/* qsort comparator of pointers to snapshots: in the order of the key. */
+static int
+compare_snapshots(const void *a, const void *b)
+{
+	return compare_stream_ids((*(StreamSnapshot *const *) a)->stream_id,
+							  (*(StreamSnapshot *const *) b)->stream_id);
+}
+
+/*
+ * store_save_many
+ *		Save snapshots of different streams; stored[i] receives what store_save
+ *		would return for snapshots[i].
+ *
+ * The streams are visited, and so locked, in the order of the key: batches
+ * that have streams in common wait for one another, but never in a circle.
+ */
+void
+store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool *stored)
+{
+	StreamSnapshot **ordered = palloc(count * sizeof(StreamSnapshot *));
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext each;
+	StoreTable	table;
+	bool		any = false;
+
+	for (int i = 0; i < count; i++)
+	{
+		ordered[i] = &snapshots[i];
+		stored[i] = false;
+	}
+	qsort(ordered, count, sizeof(StreamSnapshot *), compare_snapshots);
+	for (int i = 1; i < count; i++)
+	{
+		if (compare_snapshots(&ordered[i - 1], &ordered[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_CARDINALITY_VIOLATION),
+					 errmsg("stream \"%s\" occurs more than once in a batch",
+							text_to_cstring(ordered[i]->stream_id)),
+					 errhint("Save only the last snapshot of each stream.")));
+	}
+
+	if (!snapshot_store_enabled)
+		return;
+
+	store_table_open(function, SAVE_PRIVILEGES, &table);
+	each = AllocSetContextCreate(caller, "snapshot_store batch",
+								 ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < count; i++)
+	{
+		MemoryContextSwitchTo(each);
+		if (save(&table, ordered[i]))
+		{
+			stored[ordered[i] - snapshots] = true;
+			any = true;
+		}
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(each);
+	}
+	MemoryContextDelete(each);
+	store_table_close(&table);
+
+	if (any && snapshot_store_durable)
+		ForceSyncCommit();
 }
 
 /*
@@ -334,25 +383,51 @@ fetch_external(Datum value)
 	return PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(value)));
 }
 
-/* Refuse to return a state as something that it is not. */
+/*
+ * Refuse to return a state as something that it is not.  The right function
+ * is the one that was called, with or without "_bytea" at the end.
+ */
 static void
-check_kind(const StreamSnapshot *found, text *stream_id, StateKind kind)
+check_kind(Oid function, const StreamSnapshot *found, StateKind kind)
 {
-	bool		bytea = found->kind == STATE_BYTEA;
+	bool		is_bytea = found->kind == STATE_BYTEA;
+	const char *suffix = "_bytea";
+	const char *name;
 
 	/* Not through our constraints, but the owner can drop them. */
 	if (found->kind == STATE_MISSING)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the snapshot of stream \"%s\" has no state",
-						text_to_cstring(stream_id))));
-	if (found->kind != kind)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the snapshot of stream \"%s\" holds its state as %s",
-						text_to_cstring(stream_id), bytea ? "bytea" : "json"),
-				 errhint("Load it with %s().",
-						 bytea ? "snapshot_load_bytea" : "snapshot_load")));
+						text_to_cstring(found->stream_id))));
+	if (found->kind == kind)
+		return;
+	name = get_func_name(function);
+	if (is_bytea)
+		name = psprintf("%s%s", name, suffix);
+	else
+		name = pnstrdup(name, strlen(name) - strlen(suffix));
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("the snapshot of stream \"%s\" holds its state as %s",
+					text_to_cstring(found->stream_id), is_bytea ? "bytea" : "json"),
+			 errhint("Load it with %s().", name)));
+}
+
+/* Load from the open table. */
+static bool
+load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
+	 const RecognizedVersions *recognized, const SnapshotBounds *bounds,
+	 StreamSnapshot *found)
+{
+	if (!find_most_recent(table, stream_id, recognized, bounds, true, found))
+		return false;
+	found->stream_id = stream_id;
+	check_kind(function, found, kind);
+	found->state = fetch_external(found->state);
+	if (found->has_metadata)
+		found->metadata = fetch_external(found->metadata);
+	return true;
 }
 
 /*
@@ -374,16 +449,46 @@ store_load(Oid function, text *stream_id, StateKind kind,
 		return false;
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
-	any = find_most_recent(&table, stream_id, recognized, bounds, true, found);
-	if (any)
-	{
-		check_kind(found, stream_id, kind);
-		found->state = fetch_external(found->state);
-		if (found->has_metadata)
-			found->metadata = fetch_external(found->metadata);
-	}
+	any = load(function, &table, stream_id, kind, recognized, bounds, found);
 	store_table_close(&table);
 	return any;
+}
+
+/*
+ * store_load_many
+ *		Load of each stream what store_load would, and hand what is found to
+ *		the receiver, in the given order.
+ */
+void
+store_load_many(Oid function, text **stream_ids, int count, StateKind kind,
+				const RecognizedVersions *recognized,
+				const SnapshotBounds *bounds,
+				SnapshotReceiver receive, void *arg)
+{
+	StoreTable	table;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext each;
+
+	if (!snapshot_store_enabled)
+		return;
+
+	store_table_open(function, LOAD_PRIVILEGES, &table);
+	each = AllocSetContextCreate(caller, "snapshot_store batch",
+								 ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < count; i++)
+	{
+		StreamSnapshot found;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(each);
+		if (load(function, &table, stream_ids[i], kind, recognized, &bounds[i],
+				 &found))
+			receive(&found, arg);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(each);
+	}
+	MemoryContextDelete(each);
+	store_table_close(&table);
 }
 
 /*
@@ -462,7 +567,6 @@ store_delete(Oid function, text *stream_id, const SnapshotBounds *bounds)
 	StoreTable	table;
 	uint64		deleted;
 
-	check_may_write(function);
 	store_table_open(function, DELETE_PRIVILEGES, &table);
 	deleted = table_sql_delete(&table, stream_id, bounds);
 	store_table_close(&table);

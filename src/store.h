@@ -19,11 +19,21 @@ typedef struct SnapshotInfo
 	int64		state_size;
 } SnapshotInfo;
 
+/* Called with each snapshot that a batch has loaded. */
+typedef void (*SnapshotReceiver) (const StreamSnapshot *found, void *arg);
+
 extern bool store_save(Oid function, StreamSnapshot *snapshot);
+extern void store_save_many(Oid function, StreamSnapshot *snapshots, int count,
+							bool *stored);
 extern bool store_load(Oid function, text *stream_id, StateKind kind,
 					   const RecognizedVersions *recognized,
 					   const SnapshotBounds *bounds,
 					   StreamSnapshot *found);
+extern void store_load_many(Oid function, text **stream_ids, int count,
+							StateKind kind,
+							const RecognizedVersions *recognized,
+							const SnapshotBounds *bounds,
+							SnapshotReceiver receive, void *arg);
 extern bool store_is_due(Oid function, text *stream_id,
 						 const RecognizedVersions *recognized,
 						 int64 event_count, int64 interval);

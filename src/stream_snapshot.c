@@ -69,6 +69,28 @@ validate_state_size(Datum state)
 				 errhint("A superuser can change the limit, snapshot_store.max_state_size.")));
 }
 
+/* In the order of the key: by bytes. */
+int
+compare_stream_ids(const text *a, const text *b)
+{
+	int			a_length = VARSIZE_ANY_EXHDR(a);
+	int			b_length = VARSIZE_ANY_EXHDR(b);
+	int			result = memcmp(VARDATA_ANY(a), VARDATA_ANY(b),
+								Min(a_length, b_length));
+
+	return result != 0 ? result : a_length - b_length;
+}
+
+/* Does a stream's name begin with the prefix, to the letter? */
+bool
+has_prefix(const text *stream_id, const text *prefix)
+{
+	int			length = VARSIZE_ANY_EXHDR(prefix);
+
+	return VARSIZE_ANY_EXHDR(stream_id) >= length &&
+		memcmp(VARDATA_ANY(stream_id), VARDATA_ANY(prefix), length) == 0;
+}
+
 bool
 is_recognized(const RecognizedVersions *recognized, int64 version)
 {

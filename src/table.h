@@ -106,6 +106,42 @@ extern void table_sql_remove(const StoreTable *table, text *stream_id,
 extern uint64 table_sql_delete(const StoreTable *table, text *stream_id,
 							   const SnapshotBounds *bounds);
 
+/*
+ * A walk over the table in the order of its key, from one row on.  It reads
+ * nothing but the key.
+ */
+typedef struct KeyPosition
+{
+	text	   *stream_id;
+	int16		slot;
+} KeyPosition;
+
+typedef struct KeyWalk
+{
+	struct PortalData *portal;
+	int			fetch;			/* how many rows it reads at a time */
+	struct SPITupleTable *rows;
+	uint64		next;
+	/* the current row */
+	text	   *stream_id;
+	int16		slot;
+	int64		state_schema_version;
+} KeyWalk;
+
+/* How many rows a walk reads at a time; fewer if it is to see fewer. */
+#define TABLE_WALK_FETCH	1000
+
+extern void table_walk_begin(const StoreTable *table, const KeyPosition *after,
+							 int fetch, KeyWalk *walk);
+extern bool table_walk_next(KeyWalk *walk);
+extern void table_walk_end(KeyWalk *walk);
+
+/* Delete those of some rows that still meet the criteria and are not locked. */
+extern uint64 table_purge(const StoreTable *table,
+						  Datum stream_ids, Datum slots,
+						  const RecognizedVersions *recognized,
+						  const SnapshotBounds *bounds);
+
 /* A snapshot as a row's values, and back. */
 extern void table_form_row(const StreamSnapshot *snapshot,
 						   Datum *values, bool *isnull);

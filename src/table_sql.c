@@ -30,10 +30,12 @@ typedef enum Statement
 	UPDATE_ROW,
 	COPY_ROW,
 	REMOVE_ROW,
-	DELETE_ROWS
+	DELETE_ROWS,
+	WALK_KEY,
+	PURGE_ROWS
 } Statement;
 
-#define NUM_STATEMENTS	(DELETE_ROWS + 1)
+#define NUM_STATEMENTS	(PURGE_ROWS + 1)
 
 /* A whole row as parameters $1 to $8, in the order of the columns. */
 #define ROW_COLUMNS \
@@ -93,6 +95,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		ROW_INSERT "DO NOTHING",
 		8, {ROW_TYPES}
 	},
+
 	/*
 	 * Guarded, so that even now no older snapshot replaces a newer one; $9:
 	 * may another version's be replaced?
@@ -134,6 +137,29 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" AND ($4 IS NULL OR sequence_number OPERATOR(pg_catalog.>=) $4)"
 		" AND ($5 IS NULL OR created_at OPERATOR(pg_catalog.>=) $5)",
 		5, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
+	},
+	[WALK_KEY] = {
+		"SELECT stream_id::pg_catalog.text, slot::pg_catalog.int2, "
+		"state_schema_version::pg_catalog.int8 FROM %1$s"
+		" WHERE (stream_id, slot) OPERATOR(pg_catalog.>) ($1, $2)"
+		" ORDER BY stream_id USING OPERATOR(pg_catalog.<),"
+		" slot USING OPERATOR(pg_catalog.<)",
+		2, {TEXTOID, INT2OID}
+	},
+	[PURGE_ROWS] = {
+		"WITH purged AS MATERIALIZED ("
+		"SELECT kept.stream_id, kept.slot FROM %1$s AS kept"
+		" JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS found (stream_id, slot)"
+		" ON kept.stream_id OPERATOR(pg_catalog.=) found.stream_id"
+		" AND kept.slot OPERATOR(pg_catalog.=) found.slot"
+		" WHERE ($3 IS NULL OR kept.state_schema_version OPERATOR(pg_catalog.<>) ALL ($3))"
+		" AND ($4 IS NULL OR kept.created_at OPERATOR(pg_catalog.<=) $4)"
+		" AND ($5 IS NULL OR kept.created_at OPERATOR(pg_catalog.>=) $5)"
+		" FOR UPDATE OF kept SKIP LOCKED) "
+		"DELETE FROM %1$s AS kept USING purged"
+		" WHERE kept.stream_id OPERATOR(pg_catalog.=) purged.stream_id"
+		" AND kept.slot OPERATOR(pg_catalog.=) purged.slot",
+		5, {TEXTARRAYOID, INT2ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	}
 };
 
@@ -155,7 +181,9 @@ static NameData plans_schema;
 static void
 plan_by_index(SPIPlanPtr plan, bool kept)
 {
-	static const char *const off[] = {"enable_seqscan", "enable_bitmapscan", "jit"};
+	static const char *const off[] = {
+		"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"
+	};
 	int			nest_level = NewGUCNestLevel();
 	CachedPlan *cached;
 
@@ -176,8 +204,8 @@ get_plan(const StoreTable *table, Statement statement)
 	SPIPlanPtr	plan;
 
 	/*
-	 * A rule can make a statement empty, and nothing would tell the empty plan
-	 * that the rule is gone.
+	 * A rule can make a statement empty, and nothing would tell the empty
+	 * plan that the rule is gone.
 	 */
 	bool		keeps = table->relation->rd_rules == NULL;
 
@@ -412,6 +440,85 @@ table_sql_delete(const StoreTable *table, text *stream_id,
 	nulls[3] = bounds->has_min_sequence_number ? ' ' : 'n';
 	nulls[4] = bounds->has_min_created_at ? ' ' : 'n';
 	return write_rows(table, DELETE_ROWS, values, nulls);
+}
+
+/* Begin a walk over the keys after a position. */
+void
+table_walk_begin(const StoreTable *table, const KeyPosition *after, int fetch,
+				 KeyWalk *walk)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[2];
+
+	SPI_connect();
+	values[0] = PointerGetDatum(after->stream_id);
+	values[1] = Int16GetDatum(after->slot);
+	walk->portal = SPI_cursor_open(NULL, get_plan(table, WALK_KEY),
+								   values, NULL, true);
+	walk->fetch = fetch;
+	walk->rows = NULL;
+	walk->next = 0;
+	MemoryContextSwitchTo(caller);
+}
+
+bool
+table_walk_next(KeyWalk *walk)
+{
+	HeapTuple	tuple;
+	bool		isnull;
+
+	if (walk->rows == NULL || walk->next == walk->rows->numvals)
+	{
+		MemoryContext caller = CurrentMemoryContext;
+
+		SPI_freetuptable(walk->rows);
+		SPI_cursor_fetch(walk->portal, true, walk->fetch);
+		MemoryContextSwitchTo(caller);	/* SPI leaves its own */
+		walk->rows = SPI_tuptable;
+		walk->next = 0;
+		if (walk->rows->numvals == 0)
+			return false;
+	}
+	tuple = walk->rows->vals[walk->next++];
+	walk->stream_id = DatumGetTextPP(SPI_getbinval(tuple, walk->rows->tupdesc,
+												   Anum_key_stream_id, &isnull));
+	walk->slot = DatumGetInt16(SPI_getbinval(tuple, walk->rows->tupdesc,
+											 Anum_key_slot, &isnull));
+	walk->state_schema_version =
+		DatumGetInt64(SPI_getbinval(tuple, walk->rows->tupdesc,
+									Anum_key_state_schema_version, &isnull));
+	return true;
+}
+
+void
+table_walk_end(KeyWalk *walk)
+{
+	SPI_cursor_close(walk->portal);
+	SPI_finish();
+}
+
+/*
+ * Delete, of the rows with these keys, those that still are not recognized
+ * and lie within the bounds of time; pass over what another has locked.
+ */
+uint64
+table_purge(const StoreTable *table, Datum stream_ids, Datum slots,
+			const RecognizedVersions *recognized, const SnapshotBounds *bounds)
+{
+	Datum		values[5];
+	char		nulls[5];
+
+	values[0] = stream_ids;		/* text[] */
+	values[1] = slots;			/* smallint[] */
+	values[2] = recognized == NULL ? (Datum) 0 : PointerGetDatum(recognized->array);
+	values[3] = TimestampTzGetDatum(bounds->max_created_at);
+	values[4] = TimestampTzGetDatum(bounds->min_created_at);
+	nulls[0] = ' ';
+	nulls[1] = ' ';
+	nulls[2] = recognized == NULL ? 'n' : ' ';
+	nulls[3] = bounds->has_max_created_at ? ' ' : 'n';
+	nulls[4] = bounds->has_min_created_at ? ' ' : 'n';
+	return write_rows(table, PURGE_ROWS, values, nulls);
 }
 
 const TableAccess sql_access = {

@@ -1,0 +1,310 @@
+/*
+ * upkeep.c
+ *		What concerns all streams whose names have a common beginning: a census
+ *		of schema versions, the work list after a change of the schema, and
+ *		the purge.
+ *
+ * All of them walk the key in its order, where a prefix is a range.  The walk
+ * reads the index alone where the table's pages are all-visible.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "relation.h"
+#include "settings.h"
+#include "upkeep.h"
+
+/* How often a purge tells its progress. */
+#define PROGRESS_SECONDS	10
+
+/* A walk over the streams with a prefix. */
+typedef struct StreamWalk
+{
+	KeyWalk		keys;
+	const text *prefix;
+	text	   *stream_id;		/* a copy of the current stream's id, or NULL */
+	int64		number;			/* of the current stream, from 1 */
+} StreamWalk;
+
+static text *
+copy_text(const text *value)
+{
+	return (text *) DatumGetPointer(datumCopy(PointerGetDatum(value), false, -1));
+}
+
+static void
+begin_walk(const StoreTable *table, text *prefix, text *from, StreamWalk *walk)
+{
+	KeyPosition after = {from, -1};
+
+	table_walk_begin(table, &after, TABLE_WALK_FETCH, &walk->keys);
+	walk->prefix = prefix;
+	walk->stream_id = NULL;
+	walk->number = 0;
+}
+
+/* The next row, with whether it is the first of a stream. */
+static bool
+next_row(StreamWalk *walk, bool *first)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!table_walk_next(&walk->keys) ||
+		!has_prefix(walk->keys.stream_id, walk->prefix))
+		return false;
+	*first = walk->stream_id == NULL ||
+		compare_stream_ids(walk->stream_id, walk->keys.stream_id) != 0;
+	if (*first)
+	{
+		if (walk->stream_id != NULL)
+			pfree(walk->stream_id);
+		walk->stream_id = copy_text(walk->keys.stream_id);
+		walk->number++;
+	}
+	return true;
+}
+
+static int
+compare_versions(const ListCell *a, const ListCell *b)
+{
+	const VersionCensus *x = lfirst(a);
+	const VersionCensus *y = lfirst(b);
+
+	return (x->state_schema_version > y->state_schema_version) -
+		(x->state_schema_version < y->state_schema_version);
+}
+
+/*
+ * upkeep_census
+ *		Count snapshots and streams by schema version; a list of VersionCensus
+ *		in the order of the versions.
+ */
+List *
+upkeep_census(Oid function, text *prefix)
+{
+	HASHCTL		control = {0};
+	HTAB	   *versions;
+	HASH_SEQ_STATUS status;
+	VersionCensus *version;
+	StoreTable	table;
+	StreamWalk	walk;
+	bool		first;
+	List	   *census = NIL;
+
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(VersionCensus);
+	control.hcxt = CurrentMemoryContext;
+	versions = hash_create("snapshot_store census", 16, &control,
+						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	store_table_open(function, LOAD_PRIVILEGES, &table);
+	begin_walk(&table, prefix, prefix, &walk);
+	while (next_row(&walk, &first))
+	{
+		bool		known;
+
+		version = hash_search(versions, &walk.keys.state_schema_version,
+							  HASH_ENTER, &known);
+		if (!known)
+		{
+			version->snapshots = 0;
+			version->streams = 0;
+			version->last_stream = 0;
+		}
+		version->snapshots++;
+		if (version->last_stream != walk.number)
+			version->streams++;
+		version->last_stream = walk.number;
+	}
+	table_walk_end(&walk.keys);
+	store_table_close(&table);
+
+	hash_seq_init(&status, versions);
+	while ((version = hash_seq_search(&status)) != NULL)
+		census = lappend(census, version);
+	list_sort(census, compare_versions);
+	return census;
+}
+
+/*
+ * upkeep_outdated
+ *		List the ids of streams that hold snapshots, none of them recognized:
+ *		the first max_streams after after_stream_id, which may be NULL.
+ */
+List *
+upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized,
+				int max_streams, text *after_stream_id)
+{
+	StoreTable	table;
+	StreamWalk	walk;
+	text	   *from = prefix;
+	text	   *candidate = NULL;
+	bool		first;
+	List	   *outdated = NIL;
+
+	if (after_stream_id != NULL && compare_stream_ids(after_stream_id, prefix) > 0)
+		from = after_stream_id;
+
+	store_table_open(function, LOAD_PRIVILEGES, &table);
+	begin_walk(&table, prefix, from, &walk);
+	while (next_row(&walk, &first))
+	{
+		if (first && candidate != NULL)
+		{
+			outdated = lappend(outdated, candidate);
+			candidate = NULL;
+			if (list_length(outdated) == max_streams)
+				break;
+		}
+		if (after_stream_id != NULL &&
+			compare_stream_ids(walk.stream_id, after_stream_id) <= 0)
+			continue;
+		if (first)
+			candidate = copy_text(walk.stream_id);
+		if (candidate != NULL &&
+			is_recognized(recognized, walk.keys.state_schema_version))
+		{
+			pfree(candidate);
+			candidate = NULL;
+		}
+	}
+	table_walk_end(&walk.keys);
+	store_table_close(&table);
+
+	if (candidate != NULL)
+		outdated = lappend(outdated, candidate);
+	return outdated;
+}
+
+/*
+ * Purge among the next batch_size rows after *position, which moves on.
+ * Returns whether there may be more, and adds to *deleted.
+ */
+static bool
+purge_batch(Oid function, const text *prefix,
+			const RecognizedVersions *recognized, const SnapshotBounds *bounds,
+			int batch_size, KeyPosition *position, uint64 *deleted)
+{
+	StoreTable	table;
+	KeyWalk		walk;
+	ArrayBuildState *stream_ids;
+	ArrayBuildState *slots;
+	int			seen = 0;
+	bool		more = true;
+
+	stream_ids = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	slots = initArrayResult(INT2OID, CurrentMemoryContext, false);
+
+	/* A commit has dropped the snapshot that the walk reads with. */
+	EnsurePortalSnapshotExists();
+
+	store_table_open(function, PURGE_PRIVILEGES, &table);
+	table_walk_begin(&table, position, Min(batch_size, TABLE_WALK_FETCH), &walk);
+	while (seen < batch_size)
+	{
+		more = table_walk_next(&walk) && has_prefix(walk.stream_id, prefix);
+		if (!more)
+			break;
+		seen++;
+		position->slot = walk.slot;
+		if (compare_stream_ids(position->stream_id, walk.stream_id) != 0)
+			position->stream_id = copy_text(walk.stream_id);
+		if (recognized != NULL &&
+			is_recognized(recognized, walk.state_schema_version))
+			continue;
+		accumArrayResult(stream_ids, PointerGetDatum(position->stream_id), false,
+						 TEXTOID, CurrentMemoryContext);
+		accumArrayResult(slots, Int16GetDatum(walk.slot), false,
+						 INT2OID, CurrentMemoryContext);
+	}
+	table_walk_end(&walk);
+
+	if (slots->nelems > 0)
+	{
+		uint64		gone = table_purge(&table,
+									   makeArrayResult(stream_ids, CurrentMemoryContext),
+									   makeArrayResult(slots, CurrentMemoryContext),
+									   recognized, bounds);
+
+		*deleted += gone;
+		if (gone > 0 && snapshot_store_durable)
+			ForceSyncCommit();
+	}
+	store_table_close(&table);
+	return more;
+}
+
+/*
+ * upkeep_purge
+ *		Delete, in batches that commit, what is not recognized (if versions are
+ *		given) and lies within the bounds of time.
+ *
+ * A batch examines batch_size rows and locks only what it deletes; a saver
+ * waits for one batch at most, and what another has locked is passed over.
+ * The next batch goes on where the last one ended, so a purge that is stopped
+ * has lost nothing and one that is started again finds the rest.
+ */
+void
+upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
+			 const SnapshotBounds *bounds, int batch_size)
+{
+	KeyPosition position;
+	MemoryContext lasting;
+	MemoryContext batch;
+	TimestampTz told = GetCurrentTimestamp();
+	uint64		deleted = 0;
+	bool		more;
+
+	/* What is allocated from here on outlives the commits. */
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	lasting = CurrentMemoryContext;
+	batch = AllocSetContextCreate(lasting, "snapshot_store purge",
+								  ALLOCSET_DEFAULT_SIZES);
+	position.stream_id = copy_text(prefix);
+	position.slot = -1;
+	do
+	{
+		KeyPosition next = position;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(batch);
+		more = purge_batch(function, prefix, recognized, bounds, batch_size,
+						   &next, &deleted);
+		MemoryContextSwitchTo(lasting);
+		if (next.stream_id != position.stream_id)
+		{
+			pfree(position.stream_id);
+			position.stream_id = copy_text(next.stream_id);
+		}
+		position.slot = next.slot;
+		MemoryContextReset(batch);
+		SPI_commit();
+
+		if (more && TimestampDifferenceExceeds(told, GetCurrentTimestamp(),
+											   PROGRESS_SECONDS * 1000))
+		{
+			told = GetCurrentTimestamp();
+			ereport(NOTICE,
+					(errmsg_plural("snapshot_purge() has deleted %llu snapshot up to stream \"%s\"",
+								   "snapshot_purge() has deleted %llu snapshots up to stream \"%s\"",
+								   deleted, (unsigned long long) deleted,
+								   text_to_cstring(position.stream_id))));
+		}
+	} while (more);
+	SPI_finish();
+
+	ereport(NOTICE,
+			(errmsg_plural("snapshot_purge() has deleted %llu snapshot",
+						   "snapshot_purge() has deleted %llu snapshots",
+						   deleted, (unsigned long long) deleted)));
+}
