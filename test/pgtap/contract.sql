@@ -1,7 +1,7 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(325);
+SELECT plan(385);
 
 -- Saves {"n": <sequence number>}.
 CREATE FUNCTION pg_temp.save(stream_id text, sequence_number bigint, state_schema_version bigint DEFAULT 1,
@@ -223,7 +223,48 @@ VALUES
 	 'max_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
 	 'min_sequence_number bigint DEFAULT NULL::bigint, '
 	 'min_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
-	 'bigint', false, 'volatile', 'unsafe');
+	 'bigint', false, 'volatile', 'unsafe'),
+	('snapshot_save_many',
+	 'stream_ids text[], sequence_numbers bigint[], state_schema_versions bigint[], states json[], '
+	 'metadata jsonb[] DEFAULT NULL::jsonb[], '
+	 'created_at timestamp with time zone[] DEFAULT NULL::timestamp with time zone[]',
+	 'boolean[]', false, 'volatile', 'unsafe'),
+	('snapshot_save_many_bytea',
+	 'stream_ids text[], sequence_numbers bigint[], state_schema_versions bigint[], states bytea[], '
+	 'metadata jsonb[] DEFAULT NULL::jsonb[], '
+	 'created_at timestamp with time zone[] DEFAULT NULL::timestamp with time zone[]',
+	 'boolean[]', false, 'volatile', 'unsafe'),
+	('snapshot_load_many',
+	 'stream_ids text[], recognized_schema_versions bigint[], max_sequence_numbers bigint[] DEFAULT NULL::bigint[]',
+	 'TABLE(stream_id text, sequence_number bigint, state_schema_version bigint, state json, metadata jsonb, '
+	 'created_at timestamp with time zone)', true, 'stable', 'safe'),
+	('snapshot_load_many_bytea',
+	 'stream_ids text[], recognized_schema_versions bigint[], max_sequence_numbers bigint[] DEFAULT NULL::bigint[]',
+	 'TABLE(stream_id text, sequence_number bigint, state_schema_version bigint, state bytea, metadata jsonb, '
+	 'created_at timestamp with time zone)', true, 'stable', 'safe'),
+	('snapshot_census',
+	 'stream_id_prefix text DEFAULT ''''::text',
+	 'TABLE(state_schema_version bigint, snapshots bigint, streams bigint)', true, 'stable', 'safe'),
+	('snapshot_outdated',
+	 'stream_id_prefix text, recognized_schema_versions bigint[], max_streams integer DEFAULT 1000, '
+	 'after_stream_id text DEFAULT NULL::text',
+	 'SETOF text', true, 'stable', 'safe'),
+	-- A procedure, which has no result.
+	('snapshot_purge',
+	 'IN stream_id_prefix text, IN recognized_schema_versions bigint[] DEFAULT NULL::bigint[], '
+	 'IN min_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+	 'IN max_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+	 'IN batch_size integer DEFAULT 1000',
+	 NULL, false, 'volatile', 'unsafe');
+
+SELECT set_eq(
+	$$SELECT p.proname::text FROM pg_proc AS p, member AS m
+	  WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid$$,
+	'SELECT name FROM signature',
+	'the extension has these functions and no others');
+
+SELECT is(array_agg(proname::text), '{snapshot_purge}', 'snapshot_purge is a procedure, the others are functions')
+FROM pg_proc WHERE proname LIKE 'snapshot\_%' AND prokind = 'p';
 
 SELECT is((SELECT count(*) FROM pg_proc AS p WHERE p.proname = s.name), 1::bigint,
 		  s.name || ' is one function: no overload makes a call ambiguous')
@@ -247,8 +288,10 @@ FROM signature AS s LEFT JOIN pg_proc AS p ON p.proname = s.name;
 SELECT is(p.proacl, NULL, s.name || ' may be called by everyone')
 FROM signature AS s LEFT JOIN pg_proc AS p ON p.proname = s.name;
 
-SELECT is(p.prorows, 1::real, p.proname || ' is planned as one row')
-FROM pg_proc AS p WHERE p.proname IN ('snapshot_load', 'snapshot_load_bytea');
+SELECT is(p.prorows, v.prorows::real, format('%s is planned as returning %s', v.name, v.prorows))
+FROM (VALUES ('snapshot_load', 1), ('snapshot_load_bytea', 1), ('snapshot_info', 1), ('snapshot_load_many', 100),
+			 ('snapshot_load_many_bytea', 100), ('snapshot_census', 10), ('snapshot_outdated', 1000)
+) AS v (name, prorows) LEFT JOIN pg_proc AS p ON p.proname = v.name;
 
 -- The functions: untyped parameters and literals resolve
 
@@ -265,6 +308,17 @@ PREPARE should_take_all AS SELECT snapshot_should_take($1, $2, $3);
 PREPARE due_all AS SELECT snapshot_due($1, $2, $3, $4);
 PREPARE delete_some AS SELECT snapshot_delete($1);
 PREPARE delete_all AS SELECT snapshot_delete($1, $2, $3, $4, $5);
+PREPARE save_many_some AS SELECT snapshot_save_many($1, $2, $3, $4);
+PREPARE save_many_all AS SELECT snapshot_save_many($1, $2, $3, $4, $5, $6);
+PREPARE save_many_bytea_some AS SELECT snapshot_save_many_bytea($1, $2, $3, $4);
+PREPARE save_many_bytea_all AS SELECT snapshot_save_many_bytea($1, $2, $3, $4, $5, $6);
+PREPARE load_many_some AS SELECT * FROM snapshot_load_many($1, $2);
+PREPARE load_many_all AS SELECT * FROM snapshot_load_many($1, $2, $3);
+PREPARE load_many_bytea_some AS SELECT * FROM snapshot_load_many_bytea($1, $2);
+PREPARE load_many_bytea_all AS SELECT * FROM snapshot_load_many_bytea($1, $2, $3);
+PREPARE census_all AS SELECT * FROM snapshot_census($1);
+PREPARE outdated_some AS SELECT * FROM snapshot_outdated($1, $2);
+PREPARE outdated_all AS SELECT * FROM snapshot_outdated($1, $2, $3, $4);
 
 SELECT is(p.parameter_types::text, v.types, format('the untyped parameters of %s resolve', v.name))
 FROM (VALUES
@@ -280,7 +334,18 @@ FROM (VALUES
 	('should_take_all', '{bigint,bigint,bigint}'),
 	('due_all',         '{text,bigint[],bigint,bigint}'),
 	('delete_some',     '{text}'),
-	('delete_all',      '{text,bigint,"timestamp with time zone",bigint,"timestamp with time zone"}')
+	('delete_all',      '{text,bigint,"timestamp with time zone",bigint,"timestamp with time zone"}'),
+	('save_many_some',       '{text[],bigint[],bigint[],json[]}'),
+	('save_many_all',        '{text[],bigint[],bigint[],json[],jsonb[],"timestamp with time zone[]"}'),
+	('save_many_bytea_some', '{text[],bigint[],bigint[],bytea[]}'),
+	('save_many_bytea_all',  '{text[],bigint[],bigint[],bytea[],jsonb[],"timestamp with time zone[]"}'),
+	('load_many_some',       '{text[],bigint[]}'),
+	('load_many_all',        '{text[],bigint[],bigint[]}'),
+	('load_many_bytea_some', '{text[],bigint[]}'),
+	('load_many_bytea_all',  '{text[],bigint[],bigint[]}'),
+	('census_all',           '{text}'),
+	('outdated_some',        '{text,bigint[]}'),
+	('outdated_all',         '{text,bigint[],integer,text}')
 ) AS v (name, types) LEFT JOIN pg_prepared_statements AS p USING (name);
 
 SELECT ok(snapshot_save('literal', 7, 1, '{"n": 7}', '{"by": "hand"}', '2024-01-01'), 'literals resolve');

@@ -1,7 +1,7 @@
 -- Every error: its SQLSTATE, message, detail and hint; and that it stores nothing and leaves the kept snapshots as
 -- they are.
 BEGIN;
-SELECT plan(308);
+SELECT plan(686);
 
 -- The error that a command raises, as "SQLSTATE message". Settings, given as {"name": "value"}, hold for the command.
 CREATE FUNCTION pg_temp.error_of(command text, settings jsonb DEFAULT '{}', in_full boolean DEFAULT false)
@@ -39,7 +39,20 @@ VALUES
 	('snapshot_should_take', 'event_count', '20'), ('snapshot_should_take', 'last_sequence_number', '10'),
 	('snapshot_should_take', 'snapshot_interval', '10'),
 	('snapshot_delete', 'stream_id', '''kept'''),
-	('snapshot_info', 'stream_id', '''kept''');
+	('snapshot_info', 'stream_id', '''kept'''),
+	('snapshot_save_many', 'stream_ids', '''{new,kept}'''), ('snapshot_save_many', 'sequence_numbers', '''{20,20}'''),
+	('snapshot_save_many', 'state_schema_versions', '''{2,2}'''), ('snapshot_save_many', 'states', '''{20,20}'''),
+	('snapshot_save_many_bytea', 'stream_ids', '''{new,kept}'''),
+	('snapshot_save_many_bytea', 'sequence_numbers', '''{20,20}'''),
+	('snapshot_save_many_bytea', 'state_schema_versions', '''{2,2}'''),
+	('snapshot_save_many_bytea', 'states', '''{20,20}'''),
+	('snapshot_load_many', 'stream_ids', '''{nobody,kept}'''),
+	('snapshot_load_many', 'recognized_schema_versions', '''{1}'''),
+	('snapshot_load_many_bytea', 'stream_ids', '''{nobody,kept bytes}'''),
+	('snapshot_load_many_bytea', 'recognized_schema_versions', '''{1}'''),
+	('snapshot_census', 'stream_id_prefix', '''k'''),
+	('snapshot_outdated', 'stream_id_prefix', '''k'''), ('snapshot_outdated', 'recognized_schema_versions', '''{1}'''),
+	('snapshot_outdated', 'max_streams', '10');
 
 -- That call with one argument given another value, or an optional one added.
 CREATE FUNCTION pg_temp.call_with(function_name text, parameter text DEFAULT NULL, value text DEFAULT NULL)
@@ -124,7 +137,83 @@ FROM (
 		  VALUES ('snapshot_load', 'max_sequence_number'), ('snapshot_load_bytea', 'max_sequence_number'),
 				 ('snapshot_delete', 'max_sequence_number'), ('snapshot_delete', 'min_sequence_number')) AS n,
 		 (VALUES ('-1'), ('-9223372036854775808')) AS v (value)
+	UNION ALL
+	-- the size of a work list
+	SELECT 'snapshot_outdated', 'max_streams', v.value, '22023 max_streams must be at least 1'
+	FROM (VALUES ('0'), ('-1'), ('-2147483648')) AS v (value)
 ) AS cases;
+
+-- The arrays of a batch. What is wrong is in the last element, or in the last of the arrays.
+
+CREATE TEMPORARY TABLE array_argument (function_name, parameter, nulls_allowed) AS
+SELECT function_name, parameter, false FROM argument
+WHERE function_name LIKE '%\_many%' AND parameter <> 'recognized_schema_versions'
+UNION ALL
+VALUES ('snapshot_save_many', 'metadata', true), ('snapshot_save_many', 'created_at', true),
+	   ('snapshot_save_many_bytea', 'metadata', true), ('snapshot_save_many_bytea', 'created_at', true),
+	   ('snapshot_load_many', 'max_sequence_numbers', true), ('snapshot_load_many_bytea', 'max_sequence_numbers', true);
+
+SELECT pg_temp.refuses(pg_temp.call_with(function_name, parameter, value), error,
+					   format('%s refuses %s => %s', function_name, parameter, value))
+FROM (
+	-- a NULL where a value is needed
+	SELECT function_name, parameter, '''{20,NULL}''' AS value, format('22004 %s must not contain nulls', parameter) AS error
+	FROM array_argument WHERE NOT nulls_allowed
+	UNION ALL
+	-- other than one-dimensional
+	SELECT function_name, parameter, v.value, format('2202E %s must be a one-dimensional array', parameter)
+	FROM array_argument, (VALUES ('''{{20,20}}'''), ('''{{20},{20}}''')) AS v (value)
+	WHERE parameter <> 'created_at'
+	UNION ALL
+	SELECT function_name, parameter, '''{{today},{today}}''', '2202E created_at must be a one-dimensional array'
+	FROM array_argument WHERE parameter = 'created_at'
+	UNION ALL
+	-- of another length
+	SELECT function_name, parameter, v.value, format('2202E %s must have as many elements as stream_ids', parameter)
+	FROM array_argument, (VALUES ('''{}'''), ('''{20}'''), ('''{20,20,20}''')) AS v (value)
+	WHERE parameter NOT IN ('stream_ids', 'created_at')
+	UNION ALL
+	SELECT function_name, parameter, v.value, '2202E created_at must have as many elements as stream_ids'
+	FROM array_argument, (VALUES ('''{}'''), ('''{NULL}'''), ('''{today,NULL,today}''')) AS v (value)
+	WHERE parameter = 'created_at'
+	UNION ALL
+	SELECT function_name, parameter, '''{}''', '2202E sequence_numbers must have as many elements as stream_ids'
+	FROM array_argument WHERE parameter = 'stream_ids' AND function_name LIKE '%save%'
+	UNION ALL
+	-- a stream's name that is empty or too long
+	SELECT function_name, parameter, v.value, v.error
+	FROM array_argument,
+		 (VALUES ('''{new,""}''', '22023 stream_id must not be empty'),
+				 ('ARRAY[''new'', repeat(''x'', 2001)]', '54000 stream_id is too long'),
+				 ('ARRAY[''new'', ''x'' || repeat(chr(233), 1000)]', '54000 stream_id is too long')) AS v (value, error)
+	WHERE parameter = 'stream_ids'
+	UNION ALL
+	-- the same stream twice
+	SELECT function_name, 'stream_ids', '''{kept,kept}''', '21000 stream "kept" occurs more than once in a batch'
+	FROM (VALUES ('snapshot_save_many'), ('snapshot_save_many_bytea')) AS f (function_name)
+	UNION ALL
+	-- numbers
+	SELECT function_name, parameter, v.value, '22003 state_schema_versions is out of range'
+	FROM array_argument, (VALUES ('''{2,-1}'''), ('''{2,4294967296}'''), ('''{2,9223372036854775807}''')) AS v (value)
+	WHERE parameter = 'state_schema_versions'
+	UNION ALL
+	SELECT function_name, parameter, v.value, format('22003 %s must not be negative', parameter)
+	FROM array_argument, (VALUES ('''{20,-1}'''), ('''{20,-9223372036854775808}''')) AS v (value)
+	WHERE parameter IN ('sequence_numbers', 'max_sequence_numbers')
+	UNION ALL
+	SELECT function_name, parameter, '''{NULL,-1}''', '22003 max_sequence_numbers must not be negative'
+	FROM array_argument WHERE parameter = 'max_sequence_numbers'
+	UNION ALL
+	-- what is not JSON
+	SELECT 'snapshot_save_many', parameter, '''{20,nothing}''', '22P02 invalid input syntax for type json'
+	FROM (VALUES ('states'), ('metadata')) AS p (parameter)
+) AS cases;
+
+SELECT pg_temp.refuses('SELECT snapshot_save_many(''{new,kept,old,kept}'', ''{1,20,1,20}'', ''{2,2,2,2}'', ''{1,1,1,1}'')',
+					   '21000 stream "kept" occurs more than once in a batch',
+					   'snapshot_save_many finds a stream that occurs twice, however far apart');
+SELECT pg_temp.refuses('SELECT * FROM snapshot_load_many(''{nobody,NULL}'', ''{1}'')',
+					   '22004 stream_ids must not contain nulls', 'snapshot_load_many refuses a NULL among the streams');
 
 SELECT pg_temp.refuses(pg_temp.call_with('snapshot_save', 'state', value), error,
 					   'snapshot_save refuses what is not JSON: ' || value)
@@ -141,6 +230,12 @@ FROM (VALUES ('save', 'to_json(repeat(''x'', 15))', '17 bytes where 16 are the l
 			 ('save_bytea', 'repeat(''x'', 17)::bytea', '17 bytes where 16 are the limit'),
 			 ('save_bytea', 'repeat(''x'', 100000)::bytea', '100,000 bytes that compress to less')
 ) AS v (function_name, value, description);
+SELECT pg_temp.refuses(pg_temp.call_with('snapshot_' || v.function_name, 'states', v.value),
+					   '54000 state is too large',
+					   format('snapshot_%s refuses a last state of 17 bytes where 16 are the limit', v.function_name),
+					   '{"snapshot_store.max_state_size": "16"}')
+FROM (VALUES ('save_many', 'ARRAY[''1'', to_json(repeat(''x'', 15))]'),
+			 ('save_many_bytea', 'ARRAY[''1'', repeat(''x'', 17)::bytea]')) AS v (function_name, value);
 
 -- The other kind of state
 
@@ -150,14 +245,25 @@ SELECT pg_temp.refuses('SELECT * FROM snapshot_load(''kept bytes'', ''{1}'')',
 SELECT pg_temp.refuses('SELECT * FROM snapshot_load_bytea(''kept'', ''{1}'')',
 					   '42804 the snapshot of stream "kept" holds its state as json',
 					   'snapshot_load_bytea refuses json');
+SELECT pg_temp.refuses('SELECT * FROM snapshot_load_many(''{nobody,kept,kept bytes}'', ''{1}'')',
+					   '42804 the snapshot of stream "kept bytes" holds its state as bytea',
+					   'snapshot_load_many refuses bytes');
+SELECT pg_temp.refuses('SELECT * FROM snapshot_load_many_bytea(''{kept bytes,kept}'', ''{1}'')',
+					   '42804 the snapshot of stream "kept" holds its state as json',
+					   'snapshot_load_many_bytea refuses json');
 
 -- Read-only transactions
 
 SELECT pg_temp.refuses(pg_temp.call_with(function_name),
 					   format('25006 cannot execute %s() in a read-only transaction', function_name),
 					   function_name || ' refuses a read-only transaction', '{"transaction_read_only": "on"}')
-FROM (VALUES ('snapshot_save'), ('snapshot_save_bytea'), ('snapshot_delete')) AS v (function_name);
+FROM (VALUES ('snapshot_save'), ('snapshot_save_bytea'), ('snapshot_delete'), ('snapshot_save_many'),
+			 ('snapshot_save_many_bytea')) AS v (function_name);
 
+SELECT pg_temp.refuses('SELECT snapshot_save_many(''{}'', ''{}'', ''{}'', ''{}'')',
+					   '25006 cannot execute snapshot_save_many() in a read-only transaction',
+					   'snapshot_save_many refuses a read-only transaction even for an empty batch',
+					   '{"transaction_read_only": "on"}');
 SELECT pg_temp.refuses('SELECT snapshot_save(''kept'', 9, 1, ''{}'')',
 					   '25006 cannot execute snapshot_save() in a read-only transaction',
 					   'snapshot_save refuses a read-only transaction even for a snapshot that it would not store',
@@ -186,12 +292,14 @@ SELECT is(pg_temp.error_with_grants(pg_temp.call_with(f.function_name), f.grants
 		  '42501 permission denied for table snapshot_store',
 		  format('%s is refused with %s', f.function_name, coalesce(nullif(f.grants, ''), 'no privilege')))
 FROM (SELECT function_name, grants
-	  FROM unnest(ARRAY['snapshot_save', 'snapshot_save_bytea']) AS function_name,
+	  FROM unnest(ARRAY['snapshot_save', 'snapshot_save_bytea', 'snapshot_save_many',
+						'snapshot_save_many_bytea']) AS function_name,
 		   unnest(ARRAY['', 'SELECT', 'INSERT, UPDATE, DELETE', 'SELECT, UPDATE, DELETE', 'SELECT, INSERT, DELETE',
 						'SELECT, INSERT, UPDATE']) AS grants
 	  UNION ALL
 	  SELECT function_name, grants
-	  FROM unnest(ARRAY['snapshot_load', 'snapshot_load_bytea', 'snapshot_due', 'snapshot_info']) AS function_name,
+	  FROM unnest(ARRAY['snapshot_load', 'snapshot_load_bytea', 'snapshot_due', 'snapshot_info', 'snapshot_load_many',
+						'snapshot_load_many_bytea', 'snapshot_census', 'snapshot_outdated']) AS function_name,
 		   unnest(ARRAY['', 'INSERT, UPDATE, DELETE']) AS grants
 	  UNION ALL
 	  SELECT 'snapshot_delete', grants
@@ -202,7 +310,10 @@ SELECT is(pg_temp.error_with_grants(pg_temp.call_with(function_name), grants), '
 FROM (VALUES ('snapshot_save', 'SELECT, INSERT, UPDATE, DELETE'),
 			 ('snapshot_save_bytea', 'SELECT, INSERT, UPDATE, DELETE'), ('snapshot_delete', 'SELECT, DELETE'),
 			 ('snapshot_load', 'SELECT'), ('snapshot_load_bytea', 'SELECT'), ('snapshot_due', 'SELECT'),
-			 ('snapshot_info', 'SELECT'), ('snapshot_should_take', '')
+			 ('snapshot_info', 'SELECT'), ('snapshot_should_take', ''),
+			 ('snapshot_save_many', 'SELECT, INSERT, UPDATE, DELETE'),
+			 ('snapshot_save_many_bytea', 'SELECT, INSERT, UPDATE, DELETE'), ('snapshot_load_many', 'SELECT'),
+			 ('snapshot_load_many_bytea', 'SELECT'), ('snapshot_census', 'SELECT'), ('snapshot_outdated', 'SELECT')
 ) AS v (function_name, grants);
 
 SELECT is(pg_temp.error_with_grants('SELECT snapshot_save(''nobody'', 1, 1, ''{}'')', 'SELECT, INSERT'),
@@ -250,7 +361,9 @@ VALUES
 SELECT is(pg_temp.error_after(d.command, pg_temp.call_with(f.function_name)),
 		  '55000 snapshots in table "public.snapshot_store" would not be durable',
 		  format('%s refuses %s', f.function_name, d.kind))
-FROM redefinition AS d, (VALUES ('snapshot_save'), ('snapshot_save_bytea'), ('snapshot_delete')) AS f (function_name);
+FROM redefinition AS d,
+	 (VALUES ('snapshot_save'), ('snapshot_save_bytea'), ('snapshot_delete'), ('snapshot_save_many'),
+			 ('snapshot_save_many_bytea')) AS f (function_name);
 
 SAVEPOINT unlogged;
 ALTER TABLE snapshot_store SET UNLOGGED;
@@ -306,7 +419,19 @@ FROM (VALUES
 	('SELECT snapshot_save(''kept'', 20, 1, ''{}'')', '{"transaction_read_only": "on"}',
 	 E'25006 %\nHINT: %pooler%standby%snapshot_save%primary%', 'a read-only transaction: what a pooler must do'),
 	('SELECT snapshot_save_bytea(''kept'', 20, 1, '''')', '{"transaction_read_only": "on"}',
-	 E'25006 %\nHINT: %pooler%standby%snapshot_save_bytea%primary%', 'for the function that was called')
+	 E'25006 %\nHINT: %pooler%standby%snapshot_save_bytea%primary%', 'for the function that was called'),
+	('SELECT snapshot_save_many(''{kept,new}'', ''{20,20}'', ''{1,1}'', ''{20,20}'')', '{"transaction_read_only": "on"}',
+	 E'25006 %\nHINT: %pooler%standby%snapshot_save_many%primary%', 'for a batch, too'),
+	('SELECT snapshot_save_many(''{kept,new}'', ''{20,20,20}'', ''{1,1}'', ''{20,20}'')', '{}',
+	 E'2202E sequence_numbers %\nDETAIL: %3%2%', 'arrays of different lengths: which, and both lengths'),
+	('SELECT snapshot_save_many(''{kept,kept}'', ''{20,20}'', ''{1,1}'', ''{20,20}'')', '{}',
+	 E'21000 %\nHINT: _%', 'a stream that occurs twice: what to do'),
+	('SELECT * FROM snapshot_outdated('''', ''{1}'', 0)', '{}',
+	 E'22023 max\\_streams %\nDETAIL: %0%', 'a work list of no size: the value'),
+	('SELECT * FROM snapshot_load_many(''{kept bytes}'', ''{1}'')', '{}',
+	 E'42804 %\nHINT: %snapshot\\_load%bytea()%', 'bytes in a batch: the function to load them'),
+	('SELECT * FROM snapshot_load_many_bytea(''{kept}'', ''{1}'')', '{}',
+	 E'42804 %\nHINT: %snapshot\\_load%()%', 'json in a batch: the function to load it')
 ) AS v (command, settings, pattern, description);
 
 SELECT alike(pg_temp.error_after(d.command, pg_temp.call_with('snapshot_save'), in_full => true),
