@@ -191,6 +191,51 @@ SELECT sequence_number, state FROM snapshot_load('account-11', '{1}');
 
 
 --
+-- Many streams at once
+--
+
+-- One call, one flush, all or nothing.  The answer is in the order of the streams.
+SELECT snapshot_save_many('{cart-1,cart-2,cart-3}', '{10,20,30}', '{1,1,2}',
+	ARRAY['{"items": 1}', '{"items": 2}', '{"things": 3}']::json[],
+	created_at => array_fill(timestamptz '2026-01-05 09:00:00+00', '{3}'));
+-- Here cart-1 has a newer one.
+SELECT snapshot_save_many('{cart-2,cart-1}', '{21,9}', '{1,1}', '{"{\"items\": 4}","[]"}');
+
+-- No row for cart-3, whose version 2 is not recognized, nor for cart-4, which has none.
+SELECT stream_id, sequence_number, state FROM snapshot_load_many('{cart-4,cart-3,cart-2,cart-1}', '{1}');
+
+-- A stream can be saved only once in a batch (21000), and the arrays must fit (2202E).
+SELECT snapshot_save_many('{cart-1,cart-1}', '{11,12}', '{1,1}', '{"[]","[]"}');
+SELECT snapshot_save_many('{cart-1,cart-2}', '{11}', '{1,1}', '{"[]","[]"}');
+
+
+--
+-- Upkeep
+--
+
+-- What there is of each schema version, in streams whose names begin with this.
+SELECT * FROM snapshot_census('cart-');
+
+-- The streams that have nothing for an application that knows version 2 alone.
+SELECT * FROM snapshot_outdated('cart-', '{2}');
+
+-- The list goes on where it ended.
+SELECT * FROM snapshot_outdated('cart-', '{2}', max_streams => 1, after_stream_id => 'cart-1');
+
+-- Delete what that application does not recognize; what is left, by its time.
+CALL snapshot_purge('cart-', recognized_schema_versions => '{2}');
+SELECT * FROM snapshot_census('cart-');
+CALL snapshot_purge('cart-', max_created_at => '2026-01-05 09:00:00+00');
+
+-- There must be a criterion (22023), and no transaction around it, since it
+-- commits (2D000).
+CALL snapshot_purge('cart-');
+BEGIN;
+CALL snapshot_purge('cart-', recognized_schema_versions => '{2}');
+ROLLBACK;
+
+
+--
 -- Delete
 --
 
