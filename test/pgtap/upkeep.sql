@@ -672,7 +672,8 @@ CALL snapshot_purge('', '{2}', batch_size => 1000);
 SELECT pg_stat_force_next_flush() \gset
 SELECT is(rows_deleted - :before_rows_deleted, 2000::bigint, 'a purge that deletes 2,000 deletes no more') FROM counter;
 SELECT is(pg_temp.census(''), 'v2 18000/18000', 'those that are not recognized');
-SELECT cmp_ok(index_entries - :before_index_entries, '<=', 20000 + 2 * 2000::bigint,
+-- (From 17 on, planning the statement reads two entries.)
+SELECT cmp_ok(index_entries - :before_index_entries, '<=', 20000 + 2 * 2000 + 2::bigint,
 			  'it reads the index once, and each that it deletes twice more') FROM counter;
 SELECT cmp_ok(rows_fetched - :before_rows_fetched, '<=', 5 * 2000::bigint,
 			  'of the table what it deletes, and some of what lies beside') FROM counter;
