@@ -33,10 +33,13 @@ endif
 # (and its bitcode) is made anew when any header changes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
-.PHONY: demo test format lint help
+.PHONY: demo test bench format lint help
 
 demo test:
 	@scripts/$@
+
+bench:
+	@bench/batches
 
 format lint:
 	@scripts/lint $@
@@ -47,6 +50,7 @@ help:
 	@echo "make installcheck  test the installed extension on a running server"
 	@echo "make demo          show it at work on a throw-away server (scripts/demo)"
 	@echo "make test          build it and run every test on a throw-away server (scripts/test)"
+	@echo "make bench         measure batches against single statements (bench/batches)"
 	@echo "make lint          check the sources: layout, cppcheck, shellcheck, META.json"
 	@echo "make format        lay out the C sources with pgindent"
 	@echo "make clean         remove what make built"

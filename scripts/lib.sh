@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 #
-# What scripts/test and scripts/demo share. Such a script runs twice:
+# What scripts/test, scripts/demo and bench/ share. Such a script runs twice:
 #
 # 1. As it was called, it calls `prepare`, which installs what is missing, copies the sources
 #    to a temporary folder and runs the same script there as an unprivileged user (a server
@@ -35,7 +35,7 @@ need() {
 	"${@:2}" >/dev/null 2>&1 || missing+=("$1")
 }
 
-# Every package that the demo or the test ($1) needs.
+# Every package that the demo, the benchmark or the test ($1) needs.
 find_missing() {
 	missing=()
 	need make make --version
@@ -169,10 +169,11 @@ make_folder() {
 	die "found no folder for temporary files in which $1 may run programs; set TMPDIR"
 }
 
-# prepare demo|test ARGUMENT...: the first run. Does not return.
+# prepare demo|test|bench ARGUMENT...: the first run. Does not return.
 prepare() {
-	local kind=$1 user body watchdog status name as_user=()
+	local kind=$1 script user body watchdog status name as_user=()
 	shift
+	script=$(realpath "--relative-to=$source_dir" "$0")
 	install_missing "$kind"
 	user=$(id -un)
 	if [ "$user" = root ]; then
@@ -207,7 +208,7 @@ prepare() {
 	done
 	cd "$work/source"
 	SNAPSHOT_STORE_WORK=$work HOME=$work TMPDIR=$work PG_CONFIG=$PG_CONFIG \
-		"${as_user[@]:-setpriv}" --pdeathsig TERM "scripts/${0##*/}" "$@" <&0 &
+		"${as_user[@]:-setpriv}" --pdeathsig TERM "$script" "$@" <&0 &
 	body=$!
 	# A signal that is trapped ends wait, too.
 	status=0
