@@ -44,11 +44,12 @@ copy_text(const text *value)
 }
 
 static void
-begin_walk(const StoreTable *table, text *prefix, text *from, StreamWalk *walk)
+begin_walk(const StoreTable *table, text *prefix, text *from, int fetch,
+		   StreamWalk *walk)
 {
 	KeyPosition after = {from, -1};
 
-	table_walk_begin(table, &after, TABLE_WALK_FETCH, &walk->keys);
+	table_walk_begin(table, &after, fetch, &walk->keys);
 	walk->prefix = prefix;
 	walk->stream_id = NULL;
 	walk->number = 0;
@@ -108,7 +109,7 @@ upkeep_census(Oid function, text *prefix)
 						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
-	begin_walk(&table, prefix, prefix, &walk);
+	begin_walk(&table, prefix, prefix, TABLE_WALK_FETCH, &walk);
 	while (next_row(&walk, &first))
 	{
 		bool		known;
@@ -156,7 +157,9 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 		from = after_stream_id;
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
-	begin_walk(&table, prefix, from, &walk);
+	begin_walk(&table, prefix, from,
+			   max_streams < TABLE_WALK_FETCH ? max_streams + 1 : TABLE_WALK_FETCH,
+			   &walk);
 	while (next_row(&walk, &first))
 	{
 		if (first && candidate != NULL)

@@ -174,7 +174,7 @@ BEGIN
 	TRUNCATE snapshot_store;
 	PERFORM pg_temp.fill(array_agg(format('work-%s', 100 + i)), array_agg(1 + i % 3)) FROM generate_series(1, 60) AS i;
 	expected := pg_temp.outdated_by_hand('work-', '{3}', 1000) || 'work-900'::text;
-	LOOP
+	FOR i IN 1..100 LOOP
 		batch := pg_temp.outdated('work-', '{3}', max_streams, last);
 		EXIT WHEN batch IS NULL;
 		PERFORM snapshot_save(id, 200, 3, '3') FROM unnest(batch) AS id;
@@ -587,7 +587,7 @@ DECLARE
 	batch text[];
 	streams integer := 0;
 BEGIN
-	LOOP
+	FOR i IN 1..100 LOOP
 		batch := pg_temp.outdated('', '{3}', max_streams, last);
 		EXIT WHEN batch IS NULL;
 		last := batch[cardinality(batch)];
