@@ -136,7 +136,6 @@ get_array(FunctionCallInfo fcinfo, int argument, const char *parameter,
 	datum = PG_GETARG_ARRAYTYPE_P(argument);
 	check_array(datum, parameter, nulls_allowed);
 	get_typlenbyvalalign(element_type, &length, &byval, &align);
-	array->parameter = parameter;
 	deconstruct_array(datum, element_type, length, byval, align,
 					  &array->values, nulls_allowed ? &array->isnull : NULL,
 					  &array->count);

@@ -23,7 +23,6 @@
 /* The elements of an array argument. */
 typedef struct ArrayArgument
 {
-	const char *parameter;
 	int			count;
 	Datum	   *values;
 	bool	   *isnull;			/* NULL: there are none */

@@ -192,8 +192,8 @@ snapshot_info(PG_FUNCTION_ARGS)
 	List	   *infos;
 	ListCell   *cell;
 
-	infos = store_info(fcinfo->flinfo->fn_oid, get_stream_id(fcinfo, 0));
 	InitMaterializedSRF(fcinfo, 0);
+	infos = store_info(fcinfo->flinfo->fn_oid, get_stream_id(fcinfo, 0));
 	foreach(cell, infos)
 	{
 		SnapshotInfo *info = lfirst(cell);

@@ -224,7 +224,9 @@ load_many(FunctionCallInfo fcinfo, StateKind kind)
 					   &ids, &max_sequence_numbers);
 
 	stream_ids = palloc(ids.count * sizeof(text *));
-	bounds = palloc0(ids.count * sizeof(SnapshotBounds));
+	bounds = MemoryContextAllocExtended(CurrentMemoryContext,
+										ids.count * sizeof(SnapshotBounds),
+										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < ids.count; i++)
 	{
 		stream_ids[i] = get_batch_stream_id(&ids, i);

@@ -35,9 +35,9 @@ snapshot_census(PG_FUNCTION_ARGS)
 	List	   *census;
 	ListCell   *cell;
 
+	InitMaterializedSRF(fcinfo, 0);
 	census = upkeep_census(fcinfo->flinfo->fn_oid,
 						   get_stream_id_prefix(fcinfo, 0));
-	InitMaterializedSRF(fcinfo, 0);
 	foreach(cell, census)
 	{
 		VersionCensus *version = lfirst(cell);
@@ -82,9 +82,9 @@ snapshot_outdated(PG_FUNCTION_ARGS)
 	max_streams = get_positive(fcinfo, 2, "max_streams");
 	after_stream_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
 
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	outdated = upkeep_outdated(fcinfo->flinfo->fn_oid, prefix, &recognized,
 							   max_streams, after_stream_id);
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	foreach(cell, outdated)
 	{
 		Datum		value = PointerGetDatum(lfirst(cell));

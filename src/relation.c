@@ -449,8 +449,8 @@ check_may_write(Oid function)
  *
  * "function" is the SQL function that was called.  Raises an error if the
  * user lacks any of the privileges or, for more than reading, if the
- * transaction is read-only or the table is not durable.  Locks are kept to the end of the transaction, as the executor
- * does.
+ * transaction is read-only or the table is not durable.  Locks are kept to
+ * the end of the transaction, as the executor does.
  */
 void
 store_table_open(Oid function, AclMode privileges, StoreTable *table)

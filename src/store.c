@@ -152,16 +152,44 @@ write_others(const StoreTable *table, text *stream_id,
 	}
 }
 
-/* Take the row in slot 0 out of the rows, and return whether it was there. */
+/*
+ * Take the row in slot 0 out of the rows, and return whether it was there;
+ * then it is put into *taken.
+ */
 static bool
-take_slot_zero(StreamRows *rows)
+take_slot_zero(StreamRows *rows, SnapshotHeader *taken)
 {
 	if (rows->count == 0 || rows->headers[0].slot != 0)
 		return false;
+	*taken = rows->headers[0];
 	rows->count--;
 	memmove(rows->headers, rows->headers + 1,
 			rows->count * sizeof(SnapshotHeader));
 	return true;
+}
+
+/*
+ * Above READ COMMITTED, "looks again" sees nothing new: fail as an UPDATE
+ * would if the stream has become another one.  rows are the stream as the
+ * transaction sees it, without the row in slot 0, which is the caller's own.
+ */
+static void
+check_serializable(const StoreTable *table, text *stream_id,
+				   const StreamRows *rows)
+{
+	StreamRows	latest = {0};
+	SnapshotHeader own;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	PushActiveSnapshot(GetLatestSnapshot());
+	read_rows(table, stream_id, &latest);
+	PopActiveSnapshot();
+	(void) take_slot_zero(&latest, &own);
+	if (!same_rows(&latest, rows))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
 }
 
 /*
@@ -194,12 +222,16 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 	while (!done)
 	{
 		SnapshotHeader lowest = {.slot = -1};
+		SnapshotHeader own = {.slot = -1};
 		RetentionPlan plan;
 		bool		in_vain = false;
 
 		begin_round(table, snapshot->stream_id, &rows, &last_rows);
 		if (inserted)
-			(void) take_slot_zero(&rows);
+		{
+			(void) take_slot_zero(&rows, &own);
+			check_serializable(table, snapshot->stream_id, &rows);
+		}
 		if (rows.count > 0)
 			lowest = rows.headers[0];
 		retention_plan(&snapshot->header, rows.headers, rows.count,
@@ -217,7 +249,7 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 			if (plan.store)
 				write_others(table, snapshot->stream_id, &plan, &rows);
 			else
-				table_sql_remove(table, snapshot->stream_id, &snapshot->header);
+				table_sql_remove(table, snapshot->stream_id, &own);
 			stored = plan.store;
 			done = true;
 		}

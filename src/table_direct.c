@@ -189,8 +189,7 @@ direct_update(const StoreTable *table, const SnapshotHeader *row,
 								GetActiveSnapshot(), InvalidSnapshot, true,
 								&failure, &lock_mode, &update_indexes);
 	if (result == TM_Ok && update_indexes != TU_None)
-		(void) insert_key(table, slot, UNIQUE_CHECK_YES,
-						  row->slot == snapshot->header.slot);
+		(void) insert_key(table, slot, UNIQUE_CHECK_YES, true);
 	ExecDropSingleTupleTableSlot(slot);
 	return write_result(result);
 }

@@ -29,6 +29,7 @@ typedef enum Statement
 	INSIST_ON_ROW,
 	UPDATE_ROW,
 	COPY_ROW,
+	MOVE_ROW,
 	REMOVE_ROW,
 	DELETE_ROWS,
 	WALK_KEY,
@@ -123,6 +124,10 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"created_at, state, state_bytea, metadata FROM %1$s "
 		"WHERE " SAME_ROW("$2", "$3", "$4", "$5")
 		" ON CONFLICT (stream_id, slot) DO NOTHING",
+		6, {TEXTOID, SAME_ROW_TYPES, INT2OID}
+	},
+	[MOVE_ROW] = {
+		"UPDATE %1$s SET slot = $6 WHERE " SAME_ROW("$2", "$3", "$4", "$5"),
 		6, {TEXTOID, SAME_ROW_TYPES, INT2OID}
 	},
 	[REMOVE_ROW] = {
@@ -404,21 +409,28 @@ table_sql_remove(const StoreTable *table, text *stream_id,
 }
 
 /*
- * Move a row to a free slot, if both are still as they were read.  As a copy,
- * because an UPDATE that meets a row there, even one that it cannot see, fails
- * as a duplicate.
+ * Move a row to a free slot, if both are still as they were read.
+ *
+ * An UPDATE that meets a row in that slot, even one that it cannot see, fails
+ * as a duplicate; so first a copy goes there, in the way of first inserts, and
+ * is taken back.  Then it has to be an UPDATE, since a deletion that waits for
+ * the row follows that, but would not see a copy.
  */
 void
 table_sql_move(const StoreTable *table, text *stream_id,
 			   const SnapshotHeader *row, int16 slot)
 {
+	SnapshotHeader copy = *row;
 	Datum		values[6];
 
 	values[0] = PointerGetDatum(stream_id);
 	same_row_parameters(row, &values[1]);
 	values[5] = Int16GetDatum(slot);
-	if (write_row(table, COPY_ROW, values, NULL) == WRITE_DONE)
-		table_sql_remove(table, stream_id, row);
+	if (write_row(table, COPY_ROW, values, NULL) != WRITE_DONE)
+		return;
+	copy.slot = slot;
+	table_sql_remove(table, stream_id, &copy);
+	(void) write_row(table, MOVE_ROW, values, NULL);
 }
 
 /* Delete a stream's rows within bounds, and return how many. */

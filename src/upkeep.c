@@ -13,12 +13,12 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "tcop/pquery.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "relation.h"
@@ -208,8 +208,9 @@ purge_batch(Oid function, const text *prefix,
 	stream_ids = initArrayResult(TEXTOID, CurrentMemoryContext, false);
 	slots = initArrayResult(INT2OID, CurrentMemoryContext, false);
 
-	/* A commit has dropped the snapshot that the walk reads with. */
-	EnsurePortalSnapshotExists();
+	/* Not the snapshot of an outer CALL or DO, which may be long behind. */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
 
 	store_table_open(function, PURGE_PRIVILEGES, &table);
 	table_walk_begin(&table, position, Min(batch_size, TABLE_WALK_FETCH), &walk);
@@ -231,6 +232,7 @@ purge_batch(Oid function, const text *prefix,
 						 INT2OID, CurrentMemoryContext);
 	}
 	table_walk_end(&walk);
+	PopActiveSnapshot();
 
 	if (slots->nelems > 0)
 	{
@@ -283,6 +285,7 @@ upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 		MemoryContextSwitchTo(batch);
 		more = purge_batch(function, prefix, recognized, bounds, batch_size,
 						   &next, &deleted);
+		SPI_commit();
 		MemoryContextSwitchTo(lasting);
 		if (next.stream_id != position.stream_id)
 		{
@@ -291,7 +294,6 @@ upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 		}
 		position.slot = next.slot;
 		MemoryContextReset(batch);
-		SPI_commit();
 
 		if (more && TimestampDifferenceExceeds(told, GetCurrentTimestamp(),
 											   PROGRESS_SECONDS * 1000))

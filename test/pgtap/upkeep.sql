@@ -1,6 +1,6 @@
 -- Upkeep by the beginning of the stream's name: snapshot_census, snapshot_outdated and snapshot_purge, and what each
 -- reads. This file commits; it has the table to itself and empties it at both ends.
-SELECT plan(165);
+SELECT plan(166);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -682,4 +682,13 @@ SELECT cmp_ok(toast_pages - :before_toast_pages, '<=', 5 * 2000::bigint, 'and no
 ALTER TABLE snapshot_store SET (toast_tuple_target = 4064);
 ALTER TABLE snapshot_store RESET (autovacuum_enabled);
 TRUNCATE snapshot_store;
+
+DO $$
+BEGIN
+	PERFORM snapshot_save('just-saved', 1, 1, '1');
+	CALL snapshot_purge('', ARRAY[2]);
+END
+$$;
+SELECT is_empty('SELECT FROM snapshot_store', 'a purge sees what the block that calls it has saved');
+
 SELECT * FROM finish();
