@@ -1,7 +1,7 @@
 -- Sequent's event store spec for snapshots, told through the functions: two versions of an application
 -- run side by side, each with its own snapshot schema version.
 BEGIN;
-SELECT plan(19);
+SELECT plan(22);
 
 SET LOCAL snapshot_store.keep = 5;
 SET LOCAL snapshot_store.keep_versions = 2;
@@ -46,6 +46,11 @@ SELECT ok(snapshot_due('a', '{2}', event_count => 4, snapshot_interval => 2),
 		  'the new application counts from its own snapshot and has to');
 SELECT ok(snapshot_due('a', '{3}', event_count => 4, snapshot_interval => 2),
 		  'an application with no snapshot of its version counts from the start');
+
+SELECT ok(snapshot_save('c', sequence_number => 2, state_schema_version => 1, state => '"old"'),
+		  'another aggregate has a snapshot of the old version only');
+SELECT is(ARRAY(SELECT snapshot_outdated('', '{2}')), ARRAY['c'], 'the work list of the new application has that one');
+SELECT is(ARRAY(SELECT snapshot_outdated('', '{1}')), ARRAY[]::text[], 'that of the old application has none');
 
 -- Lower, unknown versions go when newer ones take their place
 
