@@ -152,20 +152,16 @@ write_others(const StoreTable *table, text *stream_id,
 	}
 }
 
-/*
- * Take the row in slot 0 out of the rows, and return whether it was there;
- * then it is put into *taken.
- */
-static bool
+/* Take the row in slot 0, if it is there, out of the rows into *taken. */
+static void
 take_slot_zero(StreamRows *rows, SnapshotHeader *taken)
 {
 	if (rows->count == 0 || rows->headers[0].slot != 0)
-		return false;
+		return;
 	*taken = rows->headers[0];
 	rows->count--;
 	memmove(rows->headers, rows->headers + 1,
 			rows->count * sizeof(SnapshotHeader));
-	return true;
 }
 
 /*
@@ -185,7 +181,7 @@ check_serializable(const StoreTable *table, text *stream_id,
 	PushActiveSnapshot(GetLatestSnapshot());
 	read_rows(table, stream_id, &latest);
 	PopActiveSnapshot();
-	(void) take_slot_zero(&latest, &own);
+	take_slot_zero(&latest, &own);
 	if (!same_rows(&latest, rows))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -229,7 +225,7 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 		begin_round(table, snapshot->stream_id, &rows, &last_rows);
 		if (inserted)
 		{
-			(void) take_slot_zero(&rows, &own);
+			take_slot_zero(&rows, &own);
 			check_serializable(table, snapshot->stream_id, &rows);
 		}
 		if (rows.count > 0)
