@@ -47,9 +47,8 @@ typedef struct StoreTable
 /* A scan over one stream's rows. */
 typedef struct TableScan
 {
-	const StoreTable *table;
-	const RecognizedVersions *recognized;	/* NULL: all */
 	/* the direct way */
+	const RecognizedVersions *recognized;	/* NULL: all */
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
 	/* the sql way */

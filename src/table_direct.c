@@ -35,7 +35,6 @@ direct_scan_begin(const StoreTable *table, text *stream_id,
 	ScanKeyEntryInitialize(&key, 0, Anum_key_stream_id,
 						   BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 						   F_TEXTEQ, PointerGetDatum(stream_id));
-	scan->table = table;
 	scan->recognized = recognized;
 	scan->index_scan = index_beginscan(table->relation, table->key,
 									   GetActiveSnapshot(), NULL, 1, 0);

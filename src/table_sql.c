@@ -297,7 +297,6 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 		values[1] = PointerGetDatum(recognized->array);
 	execute(table, recognized == NULL ? SCAN_ALL : SCAN_RECOGNIZED,
 			values, NULL, true);
-	scan->table = table;
 	scan->rows = SPI_tuptable;
 	scan->next = 0;
 	MemoryContextSwitchTo(caller);

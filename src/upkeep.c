@@ -44,12 +44,10 @@ copy_text(const text *value)
 }
 
 static void
-begin_walk(const StoreTable *table, text *prefix, text *from, int fetch,
-		   StreamWalk *walk)
+begin_walk(const StoreTable *table, const text *prefix,
+		   const KeyPosition *after, int fetch, StreamWalk *walk)
 {
-	KeyPosition after = {from, -1};
-
-	table_walk_begin(table, &after, fetch, &walk->keys);
+	table_walk_begin(table, after, fetch, &walk->keys);
 	walk->prefix = prefix;
 	walk->stream_id = NULL;
 	walk->number = 0;
@@ -97,6 +95,7 @@ upkeep_census(Oid function, text *prefix)
 	HTAB	   *versions;
 	HASH_SEQ_STATUS status;
 	VersionCensus *version;
+	KeyPosition start = {prefix, -1};
 	StoreTable	table;
 	StreamWalk	walk;
 	bool		first;
@@ -109,7 +108,7 @@ upkeep_census(Oid function, text *prefix)
 						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
-	begin_walk(&table, prefix, prefix, TABLE_WALK_FETCH, &walk);
+	begin_walk(&table, prefix, &start, TABLE_WALK_FETCH, &walk);
 	while (next_row(&walk, &first))
 	{
 		bool		known;
@@ -148,16 +147,16 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 {
 	StoreTable	table;
 	StreamWalk	walk;
-	text	   *from = prefix;
+	KeyPosition start = {prefix, -1};
 	text	   *candidate = NULL;
 	bool		first;
 	List	   *outdated = NIL;
 
 	if (after_stream_id != NULL && compare_stream_ids(after_stream_id, prefix) > 0)
-		from = after_stream_id;
+		start.stream_id = after_stream_id;
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
-	begin_walk(&table, prefix, from,
+	begin_walk(&table, prefix, &start,
 			   max_streams < TABLE_WALK_FETCH ? max_streams + 1 : TABLE_WALK_FETCH,
 			   &walk);
 	while (next_row(&walk, &first))
@@ -190,8 +189,8 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 }
 
 /*
- * Purge among the next batch_size rows after *position, which moves on.
- * Returns whether there may be more, and adds to *deleted.
+ * Purge among the next batch_size rows after *position.  Returns whether
+ * there may be more, and then moves *position on; adds to *deleted.
  */
 static bool
 purge_batch(Oid function, const text *prefix,
@@ -199,10 +198,10 @@ purge_batch(Oid function, const text *prefix,
 			int batch_size, KeyPosition *position, uint64 *deleted)
 {
 	StoreTable	table;
-	KeyWalk		walk;
+	StreamWalk	walk;
 	ArrayBuildState *stream_ids;
 	ArrayBuildState *slots;
-	int			seen = 0;
+	bool		first;
 	bool		more = true;
 
 	stream_ids = initArrayResult(TEXTOID, CurrentMemoryContext, false);
@@ -213,26 +212,27 @@ purge_batch(Oid function, const text *prefix,
 	PushActiveSnapshot(GetTransactionSnapshot());
 
 	store_table_open(function, PURGE_PRIVILEGES, &table);
-	table_walk_begin(&table, position, Min(batch_size, TABLE_WALK_FETCH), &walk);
-	while (seen < batch_size)
+	begin_walk(&table, prefix, position, Min(batch_size, TABLE_WALK_FETCH), &walk);
+	for (int seen = 0; seen < batch_size; seen++)
 	{
-		more = table_walk_next(&walk) && has_prefix(walk.stream_id, prefix);
+		more = next_row(&walk, &first);
 		if (!more)
 			break;
-		seen++;
-		position->slot = walk.slot;
-		if (compare_stream_ids(position->stream_id, walk.stream_id) != 0)
-			position->stream_id = copy_text(walk.stream_id);
 		if (recognized != NULL &&
-			is_recognized(recognized, walk.state_schema_version))
+			is_recognized(recognized, walk.keys.state_schema_version))
 			continue;
-		accumArrayResult(stream_ids, PointerGetDatum(position->stream_id), false,
+		accumArrayResult(stream_ids, PointerGetDatum(walk.stream_id), false,
 						 TEXTOID, CurrentMemoryContext);
-		accumArrayResult(slots, Int16GetDatum(walk.slot), false,
+		accumArrayResult(slots, Int16GetDatum(walk.keys.slot), false,
 						 INT2OID, CurrentMemoryContext);
 	}
-	table_walk_end(&walk);
+	table_walk_end(&walk.keys);
 	PopActiveSnapshot();
+	if (more)
+	{
+		position->stream_id = walk.stream_id;
+		position->slot = walk.keys.slot;
+	}
 
 	if (slots->nelems > 0)
 	{
