@@ -39,38 +39,56 @@ static const struct config_enum_entry access_path_options[] = {
 
 extern PGDLLEXPORT void _PG_init(void);
 
+/* A value that was set before the library came, if any, is a placeholder. */
+static bool
+is_defined(const char *setting)
+{
+	return GetConfigOption(setting, true, false) != NULL &&
+		(GetConfigOptionFlags(setting, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
+}
+
+/*
+ * If this fails, for want of memory, the server runs it again at the session's
+ * next call; to define a setting twice would be an error.
+ */
 void
 _PG_init(void)
 {
-	DefineCustomIntVariable("snapshot_store.keep",
-							"How many snapshots of each of its schema versions a stream keeps.",
-							NULL,
-							&snapshot_store_keep, 1, 1, RETENTION_MAX_KEEP,
-							PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("snapshot_store.keep_versions",
-							"Of how many schema versions a stream keeps snapshots.",
-							"With 2, two versions of an application live side by side through a rolling deployment.",
-							&snapshot_store_keep_versions, 1, 1, RETENTION_MAX_KEEP_VERSIONS,
-							PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("snapshot_store.enabled",
-							 "Whether snapshots are saved and loaded.",
-							 "When off, a save stores nothing and a load returns no row.",
-							 &snapshot_store_enabled, true,
-							 PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("snapshot_store.durable",
-							 "Whether a committed save survives a crash, whatever synchronous_commit says.",
-							 "When off, synchronous_commit decides, and the table may be unlogged.",
-							 &snapshot_store_durable, true,
-							 PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("snapshot_store.max_state_size",
-							"The largest state that may be saved.",
-							"Counted before compression. 0 means no limit.",
-							&snapshot_store_max_state_size, 0, 0, INT_MAX,
-							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
-	DefineCustomEnumVariable("snapshot_store.access_path",
-							 "How the functions reach the table.",
-							 "\"auto\" uses access methods directly where that is safe; \"sql\" never does.",
-							 &snapshot_store_access_path, ACCESS_PATH_AUTO, access_path_options,
-							 PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_defined("snapshot_store.keep"))
+		DefineCustomIntVariable("snapshot_store.keep",
+								"How many snapshots of each of its schema versions a stream keeps.",
+								NULL,
+								&snapshot_store_keep, 1, 1, RETENTION_MAX_KEEP,
+								PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_defined("snapshot_store.keep_versions"))
+		DefineCustomIntVariable("snapshot_store.keep_versions",
+								"Of how many schema versions a stream keeps snapshots.",
+								"With 2, two versions of an application live side by side through a rolling deployment.",
+								&snapshot_store_keep_versions, 1, 1, RETENTION_MAX_KEEP_VERSIONS,
+								PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_defined("snapshot_store.enabled"))
+		DefineCustomBoolVariable("snapshot_store.enabled",
+								 "Whether snapshots are saved and loaded.",
+								 "When off, a save stores nothing and a load returns no row.",
+								 &snapshot_store_enabled, true,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_defined("snapshot_store.durable"))
+		DefineCustomBoolVariable("snapshot_store.durable",
+								 "Whether a committed save survives a crash, whatever synchronous_commit says.",
+								 "When off, synchronous_commit decides, and the table may be unlogged.",
+								 &snapshot_store_durable, true,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_defined("snapshot_store.max_state_size"))
+		DefineCustomIntVariable("snapshot_store.max_state_size",
+								"The largest state that may be saved.",
+								"Counted before compression. 0 means no limit.",
+								&snapshot_store_max_state_size, 0, 0, INT_MAX,
+								PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	if (!is_defined("snapshot_store.access_path"))
+		DefineCustomEnumVariable("snapshot_store.access_path",
+								 "How the functions reach the table.",
+								 "\"auto\" uses access methods directly where that is safe; \"sql\" never does.",
+								 &snapshot_store_access_path, ACCESS_PATH_AUTO, access_path_options,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("snapshot_store");
 }

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "durability.h"
 #include "relation.h"
 #include "retention.h"
 #include "settings.h"
@@ -299,8 +300,8 @@ store_save(Oid function, StreamSnapshot *snapshot)
 	stored = save(&table, snapshot);
 	store_table_close(&table);
 
-	if (stored && snapshot_store_durable)
-		ForceSyncCommit();
+	if (stored)
+		ensure_durable_commit();
 	return stored;
 }
 
@@ -365,8 +366,8 @@ store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool *stored
 	MemoryContextDelete(each);
 	store_table_close(&table);
 
-	if (any && snapshot_store_durable)
-		ForceSyncCommit();
+	if (any)
+		ensure_durable_commit();
 }
 
 /*
@@ -599,7 +600,7 @@ store_delete(Oid function, text *stream_id, const SnapshotBounds *bounds)
 	deleted = table_sql_delete(&table, stream_id, bounds);
 	store_table_close(&table);
 
-	if (deleted > 0 && snapshot_store_durable)
-		ForceSyncCommit();
+	if (deleted > 0)
+		ensure_durable_commit();
 	return (int64) deleted;
 }

@@ -21,8 +21,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "durability.h"
 #include "relation.h"
-#include "settings.h"
 #include "upkeep.h"
 
 /* How often a purge tells its progress. */
@@ -242,8 +242,8 @@ purge_batch(Oid function, const text *prefix,
 									   recognized, bounds);
 
 		*deleted += gone;
-		if (gone > 0 && snapshot_store_durable)
-			ForceSyncCommit();
+		if (gone > 0)
+			ensure_durable_commit();
 	}
 	store_table_close(&table);
 	return more;
