@@ -166,13 +166,14 @@ take_slot_zero(StreamRows *rows, SnapshotHeader *taken)
 }
 
 /*
- * Above READ COMMITTED, "looks again" sees nothing new: fail as an UPDATE
- * would if the stream has become another one.  rows are the stream as the
- * transaction sees it, without the row in slot 0, which is the caller's own.
+ * Above READ COMMITTED, the transaction does not see what others have done to
+ * the stream before it had the lock: fail as an UPDATE would if the stream has
+ * become another one.  rows are the stream as the transaction sees it; if
+ * without_own, without the row in slot 0, which is the caller's own.
  */
 static void
 check_serializable(const StoreTable *table, text *stream_id,
-				   const StreamRows *rows)
+				   const StreamRows *rows, bool without_own)
 {
 	StreamRows	latest = {0};
 	SnapshotHeader own;
@@ -182,7 +183,8 @@ check_serializable(const StoreTable *table, text *stream_id,
 	PushActiveSnapshot(GetLatestSnapshot());
 	read_rows(table, stream_id, &latest);
 	PopActiveSnapshot();
-	take_slot_zero(&latest, &own);
+	if (without_own)
+		take_slot_zero(&latest, &own);
 	if (!same_rows(&latest, rows))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -225,10 +227,9 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 
 		begin_round(table, snapshot->stream_id, &rows, &last_rows);
 		if (inserted)
-		{
 			take_slot_zero(&rows, &own);
-			check_serializable(table, snapshot->stream_id, &rows);
-		}
+		if (inserted || lock_tried)
+			check_serializable(table, snapshot->stream_id, &rows, inserted);
 		if (rows.count > 0)
 			lowest = rows.headers[0];
 		retention_plan(&snapshot->header, rows.headers, rows.count,
