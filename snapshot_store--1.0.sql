@@ -297,6 +297,7 @@ COMMENT ON PROCEDURE @extschema@.snapshot_purge(pg_catalog.text, pg_catalog.int8
 
 -- Whoever installs the extension owns the table, superuser or not. This comes
 -- last, so that nothing above runs on a table that another role may change. For
--- the same reason no update script may touch its rows, nor rewrite, validate or
--- index it: that would run the owner's triggers and expressions as superuser.
+-- the same reason no update script may read or touch its rows, nor rewrite,
+-- validate or index it: that would run the owner's triggers and expressions as
+-- superuser.
 ALTER TABLE @extschema@.snapshot_store OWNER TO @extowner@;
