@@ -33,10 +33,23 @@ endif
 # (and its bitcode) is made anew when any header changes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
-.PHONY: demo test bench format lint help
+.PHONY: demo test torture coverage mistakes bench format lint help
 
 demo test:
 	@scripts/$@
+
+# All that takes longer than scripts/test: the long forms, and the watched servers.
+torture:
+	scripts/test --long torture
+	scripts/test --long --under sanitizers torture hostile_input interruptions
+	scripts/test --under sanitizers
+	scripts/test --under valgrind
+
+coverage:
+	@scripts/test --under coverage
+
+mistakes:
+	@test/mistakes
 
 bench:
 	@bench/batches
@@ -50,6 +63,10 @@ help:
 	@echo "make installcheck  test the installed extension on a running server"
 	@echo "make demo          show it at work on a throw-away server (scripts/demo)"
 	@echo "make test          build it and run every test on a throw-away server (scripts/test)"
+	@echo "make torture       hours of crashes, crowds and hostile input, and the tests under"
+	@echo "                   sanitizers and valgrind"
+	@echo "make coverage      run every test and tell which lines and branches of src/ ran"
+	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
 	@echo "make bench         measure batches against single statements (bench/batches)"
 	@echo "make lint          check the sources: layout, cppcheck, shellcheck, META.json"
 	@echo "make format        lay out the C sources with pgindent"
