@@ -33,16 +33,22 @@ endif
 # (and its bitcode) is made anew when any header changes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
-.PHONY: demo test torture coverage mistakes bench format lint help
+.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage mistakes bench format lint help
 
 demo test:
 	@scripts/$@
 
-# All that takes longer than scripts/test: the long forms, and the watched servers.
-torture:
+# All that takes longer than scripts/test: the long forms, and the servers watched.
+torture: torture-long torture-sanitizers torture-valgrind
+
+torture-long:
 	scripts/test --long torture
-	scripts/test --long --under sanitizers torture hostile_input interruptions
+
+torture-sanitizers:
+	scripts/test --long --under sanitizers torture hostile_input
 	scripts/test --under sanitizers
+
+torture-valgrind:
 	scripts/test --under valgrind
 
 coverage:
@@ -63,8 +69,8 @@ help:
 	@echo "make installcheck  test the installed extension on a running server"
 	@echo "make demo          show it at work on a throw-away server (scripts/demo)"
 	@echo "make test          build it and run every test on a throw-away server (scripts/test)"
-	@echo "make torture       hours of crashes, crowds and hostile input, and the tests under"
-	@echo "                   sanitizers and valgrind"
+	@echo "make torture       the long forms: crashes, crowds, hostile input; then the tests under"
+	@echo "                   sanitizers and valgrind; -j2 takes two at a time"
 	@echo "make coverage      run every test and tell which lines and branches of src/ ran"
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
 	@echo "make bench         measure batches against single statements (bench/batches)"
