@@ -102,6 +102,7 @@ is_recognized(const RecognizedVersions *recognized, int64 version)
 	return false;
 }
 
+/* Is it not above what a load may return?  Minima are for deletions, in SQL. */
 bool
 is_within_bounds(const SnapshotHeader *header, const SnapshotBounds *bounds)
 {
@@ -110,12 +111,6 @@ is_within_bounds(const SnapshotHeader *header, const SnapshotBounds *bounds)
 		return false;
 	if (bounds->has_max_created_at &&
 		header->created_at > bounds->max_created_at)
-		return false;
-	if (bounds->has_min_sequence_number &&
-		header->sequence_number < bounds->min_sequence_number)
-		return false;
-	if (bounds->has_min_created_at &&
-		header->created_at < bounds->min_created_at)
 		return false;
 	return true;
 }
