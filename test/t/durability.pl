@@ -16,6 +16,7 @@ $node->append_conf('postgresql.conf', q{
 	max_wal_senders = 0
 	wal_writer_delay = 10s
 	autovacuum = off
+	checkpoint_timeout = 1d
 	max_prepared_transactions = 1
 });
 $node->start;

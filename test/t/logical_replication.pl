@@ -103,7 +103,8 @@ foreach my $end ('COMMIT', 'ROLLBACK')
 
 	$first->query_safe("BEGIN; SELECT snapshot_save('$stream', 1, 1, '\"first\"')");
 	$second->query_until(qr/begins/, "\\echo begins\nSELECT snapshot_save('$stream', 2, 1, '\"second\"');\n");
-	$publisher->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted});
+	ok($publisher->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted}),
+		"before the other's $end");
 	$first->query_safe($end);
 	is($second->query_safe(''), 't', "a session that waited for another's first save, and its $end");
 	$_->quit foreach $first, $second;

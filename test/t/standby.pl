@@ -21,7 +21,7 @@ use Time::HiRes qw(sleep);
 
 my $primary = PostgreSQL::Test::Cluster->new('primary');
 $primary->init(allows_streaming => 1);
-$primary->append_conf('postgresql.conf', "max_connections = 20\nautovacuum = off\nwal_writer_delay = 10s\n");
+$primary->append_conf('postgresql.conf', "max_connections = 20\nautovacuum = off\nwal_writer_delay = 10s\nwal_sender_timeout = 0\nwal_receiver_timeout = 0\n");
 $primary->start;
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -177,7 +177,7 @@ is($standby->safe_psql('postgres', $rows), $primary->safe_psql('postgres', $rows
 
 my @pids = start_writers($primary, 2);
 my $enough = acknowledged() + 300 + int(rand(500));
-foreach (1 .. 1200)
+foreach (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
 {
 	last if acknowledged() >= $enough;
 	sleep(0.05);
@@ -373,7 +373,7 @@ sub kill_all
 	$node->kill9;
 	foreach my $pid ($postmaster, @children)
 	{
-		sleep(0.01) while (process($pid))[0] ne 'Z';
+		sleep(0.01) while (process($pid))[0] !~ /[ZX]/;
 	}
 }
 

@@ -208,6 +208,8 @@ sub check_server
 		'... amcheck finds nothing');
 	my $log = slurp_file($node->logfile, $log_read // 0);
 	$log_read = -s $node->logfile;
+	# This one tells that the machine is busy.
+	$log =~ s/WARNING: .*worker took too long to start//g;
 	# This one tells that memory was short when the server began a subtransaction.
 	$log =~ s/WARNING:  AbortSubTransaction while in START state//g if $name =~ /^out of memory/;
 	is(join("\n", $log =~ /^.*(?:WARNING:|PANIC:|TRAP:|leak|terminated by signal).*$/mg), '',
@@ -564,7 +566,8 @@ sub interrupt_wait
 
 	if ($how =~ /timeout/)
 	{
-		ask($waiter, "SET $how = 1");
+		# Long enough for what is not to be interrupted.
+		ask($waiter, "SET $how = '200ms'");
 		$result = run($waiter, $statement);
 	}
 	else
@@ -736,6 +739,7 @@ sub fail_call
 		my $allocations;
 		until (defined($allocations = run($session, 'SELECT fail_malloc(0, 0)')))
 		{
+			die "allocation $nth: the session has ended" unless $session->ping > 0;
 			next unless $session->ping == 4;
 			run($session, 'ROLLBACK');
 			$done = 0;

@@ -43,7 +43,7 @@ my $round_seconds = min($long ? 15 : 4, $seconds);
 my $seed = $ENV{SEED} // int(rand(1_000_000));
 my $clients = 16;
 
-my $patience = 120;		# seconds until something counts as hung
+my $patience = max(120, $PostgreSQL::Test::Utils::timeout_default);	# seconds until something counts as hung
 my $streams = 8;		# of each group
 my %settings = (a => [ 1, 1 ], b => [ 2, 2 ]);
 my @settings_of_c = ([ 1, 1 ], [ 2, 1 ], [ 1, 2 ], [ 2, 2 ], [ 3, 2 ], [ 'DEFAULT', 'DEFAULT' ]);
