@@ -1,7 +1,7 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(385);
+SELECT plan(388);
 
 -- Saves {"n": <sequence number>}.
 CREATE FUNCTION pg_temp.save(stream_id text, sequence_number bigint, state_schema_version bigint DEFAULT 1,
@@ -606,6 +606,18 @@ FROM snapshot_store AS s, snapshot_info(s.stream_id) AS i
 WHERE s.stream_id IN ('compressed', 'short') ORDER BY s.stream_id;
 SELECT cmp_ok(state_size, '<', 10000::bigint, 'so it is small for one that compresses well')
 FROM snapshot_info('compressed');
+
+-- Equal sequence number and version, which only hands can write: first the later save, then the higher slot
+
+INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
+SELECT 'ties', slot, 1, 5, created_at, to_json(repeat('x', slot))
+FROM (VALUES (0, '2024-01-01 00:00:00+00'::timestamptz), (1, '2024-01-02 00:00:00+00'),
+			 (2, '2024-01-02 00:00:00+00'), (3, '2024-01-01 00:00:00+00')) AS v (slot, created_at);
+SELECT is(pg_temp.loaded('ties', '{1}'), '5 v1 "xx"', 'of equals the later save is loaded, then the higher slot');
+SELECT is(pg_temp.loaded('ties', '{1}', NULL, '2024-01-01 00:00:00+00'), '5 v1 "xxx"', 'of those within bounds as well');
+SELECT is((SELECT array_agg(i.state_size ORDER BY i.ordinality) FROM snapshot_info('ties') WITH ORDINALITY AS i),
+		  (SELECT array_agg(pg_column_size(s.state)::bigint ORDER BY s.created_at DESC, s.slot DESC)
+		   FROM snapshot_store AS s WHERE s.stream_id = 'ties'), 'and snapshot_info lists them in this order');
 
 -- snapshot_delete: how many went; bounds inclusive, in snapshot_load's order
 

@@ -3,7 +3,7 @@
 --
 -- Each test changes something, runs commands, looks at the table and takes everything back.
 BEGIN;
-SELECT plan(187);
+SELECT plan(190);
 
 SET LOCAL client_min_messages = error;	-- publications warn of wal_level
 
@@ -156,6 +156,14 @@ SELECT is(pg_temp.after(:'policies' || $$
 	ARRAY['0', 't', 't', '1', 'nothing'],
 	'a DELETE policy: what it hides stays, an overwrite deletes nothing');
 SELECT is(pg_temp.after(:'policies' || $$
+		CREATE POLICY all_but_9 ON snapshot_store USING (state_schema_version <> 9);
+		INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
+		VALUES ('kept', 1, 9, 9, now(), '"hidden"'), ('kept', 2, 2, 4, now(), '"too high"');
+		SET LOCAL snapshot_store.keep_versions = 2$$,
+	ARRAY[:'overwrite']),
+	ARRAY['t', 'kept/0 v1 n10 "newer"; kept/1 v9 n9 "hidden"; kept/2 v2 n4 "too high"'],
+	'a snapshot that is to move to a slot where there is a hidden one stays where it is');
+SELECT is(pg_temp.after(:'policies' || $$
 		CREATE POLICY tenant ON snapshot_store
 			USING (left(stream_id, 1) = current_setting('snapshot_test.tenant', true))$$,
 	ARRAY['SELECT set_config(''snapshot_test.tenant'', ''k'', true)', :'load', :'load_new', :'overwrite', :'first',
@@ -249,6 +257,15 @@ SELECT is(pg_temp.after('SET LOCAL snapshot_store.keep = 2; ' || :'note_all', AR
 	ARRAY['t', 'AFTER INSERT ROW 1, AFTER INSERT STATEMENT 1, BEFORE INSERT ROW 1, BEFORE INSERT STATEMENT 1',
 		'kept/0 v1 n5 "old"; kept/1 v1 n10 "newer"'],
 	'a save that adds to a stream inserts, and updates nothing');
+SELECT is(pg_temp.after('SET LOCAL snapshot_store.keep_versions = 2; ' || :'note_all' || :'policies' || $$
+		CREATE POLICY s ON snapshot_store FOR SELECT USING (true);
+		CREATE POLICY i ON snapshot_store FOR INSERT WITH CHECK (true);
+		CREATE POLICY u ON snapshot_store FOR UPDATE USING (stream_id <> 'kept')$$,
+	ARRAY[:'version_2', :'fired', :'overwrite']),
+	ARRAY['t', 'AFTER INSERT ROW 1, AFTER INSERT STATEMENT 1, BEFORE INSERT ROW 1, BEFORE INSERT STATEMENT 1',
+		'42501 new row violates row-level security policy (USING expression) for table "snapshot_store"',
+		'kept/0 v1 n5 "old"; kept/1 v2 n7 "version 2"'],
+	'... even without the lock of the stream, which an UPDATE policy denies');
 SELECT is(pg_temp.after('CREATE TRIGGER t BEFORE INSERT ON snapshot_store FOR EACH ROW EXECUTE FUNCTION refuse()',
 	ARRAY[:'first', :'load_new', :'overwrite']),
 	ARRAY['f', 'none', 't', 'kept/0 v1 n10 "newer"'],
@@ -479,6 +496,15 @@ SELECT is(pg_temp.after('ALTER TABLE snapshot_store DROP CONSTRAINT snapshot_sto
 	ARRAY[:'first', :'overwrite', :'load', 'SELECT snapshot_save(''kept'', -1, 1, ''1'')']),
 	ARRAY['t', 't', '"newer"', '22003 sequence_number must not be negative', 'kept/0 v1 n10 "newer"; new/0 v1 n1 "first"'],
 	'dropped CHECKs are not missed');
+SELECT is(pg_temp.after('ALTER TABLE snapshot_store DROP CONSTRAINT snapshot_store_one_state_check; UPDATE snapshot_store SET state = NULL',
+	ARRAY[:'load', 'SELECT state FROM snapshot_load_bytea(''kept'', ARRAY[1])',
+		'SELECT state FROM snapshot_load_many(ARRAY[''new'', ''kept''], ARRAY[1])',
+		'SELECT state FROM snapshot_load_many_bytea(ARRAY[''new'', ''kept''], ARRAY[1])',
+		'SELECT concat(sequence_number, '': '', state_size) FROM snapshot_info(''kept'')', :'due', :'older', :'overwrite', :'load']),
+	ARRAY['XX001 the snapshot of stream "kept" has no state', 'XX001 the snapshot of stream "kept" has no state',
+		'XX001 the snapshot of stream "kept" has no state', 'XX001 the snapshot of stream "kept" has no state',
+		'5: 0', 'f', 'f', 't', '"newer"', 'kept/0 v1 n10 "newer"'],
+	'a row without a state cannot be loaded; else it counts, until a save replaces it');
 SELECT is(pg_temp.after($$
 		CREATE DOMAIN small AS bigint CHECK (VALUE < 8);
 		ALTER TABLE snapshot_store ALTER sequence_number TYPE small$$,
