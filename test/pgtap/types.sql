@@ -1,7 +1,7 @@
 -- Types and extremes: whatever the columns can hold comes back to the letter, wherever it was saved from.
 -- (What is not ASCII is written in escapes, so that no client encoding has a say; the database's is UTF8.)
 BEGIN;
-SELECT plan(200);
+SELECT plan(201);
 
 -- Saves a state and returns what is loaded then.
 CREATE FUNCTION pg_temp.round_trip(state json) RETURNS json LANGUAGE plpgsql
@@ -293,6 +293,13 @@ BEGIN
 END
 $$;
 SELECT is(pg_temp.load_by_variables(), 'true false', 'variables that a function builds up are read as they are');
+
+SET snapshot_store.keep = 20;
+SELECT snapshot_save_bytea('large rows', n, 1, pg_temp.noise(3000, n)) FROM generate_series(1, 20) AS n;
+SELECT is((SELECT count(*) FROM generate_series(1, 20) AS n, snapshot_load_bytea('large rows', '{1}', n) AS l
+		   WHERE l.sequence_number = n AND l.state = pg_temp.noise(3000, n)),
+		  20::bigint, 'each of several large states in line, by a bound');
+RESET snapshot_store.keep;
 
 SELECT * FROM finish();
 ROLLBACK;
