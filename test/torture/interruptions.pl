@@ -579,6 +579,8 @@ sub interrupt_wait
 			or die 'the call does not wait';
 		ask($admin, "SELECT $how($pid)");
 		$result = $waiter->pg_result;
+		# Some versions of DBD::Pg return something also for a failure.
+		undef $result if $waiter->state;
 		$result = 1 if $result && $form eq 'caught';
 	}
 	if ($form eq 'caught')
@@ -725,7 +727,9 @@ sub fail_call
 
 		unless ($session->ping)
 		{
-			push @wrong, "allocation $nth: the session has ended: $error";
+			# The server itself ends a session that cannot even begin a subtransaction.
+			push @wrong, "allocation $nth: the session has ended: $error"
+				unless $error =~ /FATAL:  out of memory.*CurTransactionContext/s;
 			$session = session(settings($path, $keep));
 			next;
 		}
