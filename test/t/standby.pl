@@ -12,6 +12,7 @@ use warnings;
 use DBD::Pg;
 use DBI;
 use Digest::MD5 qw(md5_hex);
+use KillServer;
 use List::Util qw(shuffle);
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -187,7 +188,7 @@ foreach (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
 # acknowledged meanwhile, and lost.
 kill 'STOP', $receiver;
 sleep(0.05 + rand(0.1));
-kill_all($primary);
+kill_server($primary);
 kill 'CONT', $receiver;
 wait_for(@pids);
 cmp_ok(acknowledged(), '>=', $enough, 'the primary is killed while they save');
@@ -358,30 +359,4 @@ sub check_journals
 sub wait_for
 {
 	waitpid($_, 0) foreach @_;
-}
-
-# SIGKILL for the postmaster, which is stopped first, and all its children.
-sub kill_all
-{
-	my ($node) = @_;
-	my $data = $node->data_dir;
-	my ($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
-
-	kill 'STOP', $postmaster;
-	my @children = grep { (process($_))[1] == $postmaster } map { m{(\d+)$} } glob('/proc/[0-9]*');
-	kill 'KILL', @children;
-	$node->kill9;
-	foreach my $pid ($postmaster, @children)
-	{
-		sleep(0.01) while (process($pid))[0] !~ /[ZX]/;
-	}
-}
-
-# State and parent of a process; one that is gone looks like a zombie.
-sub process
-{
-	my ($pid) = @_;
-
-	open my $file, '<', "/proc/$pid/stat" or return ('Z', 0);
-	return (<$file> // '') =~ /\) (\S) (\d+)/ ? ($1, $2) : ('Z', 0);
 }

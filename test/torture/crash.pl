@@ -25,6 +25,7 @@ use warnings;
 
 use DBI;
 use Digest::MD5 qw(md5_hex);
+use KillServer;
 use List::Util qw(max shuffle uniq);
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -316,50 +317,6 @@ sub write_and_report
 	POSIX::_exit(0);
 }
 
-# ---- a crash ----------------------------------------------------------------------------
-
-# The parent and the state of a process.
-sub process
-{
-	my ($pid) = @_;
-	open my $file, '<', "/proc/$pid/stat" or return (0, 'gone');
-	return (<$file> // '') =~ /\) (\S) (\d+) / ? ($2, $1) : (0, 'gone');
-}
-
-sub wait_until
-{
-	my ($what, $reached) = @_;
-	my $deadline = time + 180;
-
-	until ($reached->())
-	{
-		die "waited in vain until $what" if time > $deadline;
-		sleep 0.001;
-	}
-	return;
-}
-
-sub crash
-{
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-
-	# It shall neither start nor notice anything any more.
-	kill 'STOP', $postmaster;
-	wait_until('the postmaster stands still', sub { (process($postmaster))[1] eq 'T' });
-	my @children = grep { (process($_))[0] == $postmaster } map { m{/(\d+)$} } glob '/proc/[0-9]*';
-	kill 'KILL', @children;
-	$node->kill9;
-	foreach my $pid ($postmaster, @children)
-	{
-		wait_until("process $pid is dead", sub { (process($pid))[1] =~ /^(Z|X|gone)$/ });
-	}
-	# A process that nobody has waited for would seem to own these still.
-	my $socket = $node->host . '/.s.PGSQL.' . $node->port;
-	unlink $node->data_dir . '/postmaster.pid', $socket, "$socket.lock";
-	$count{crashes}++;
-	return;
-}
-
 # ---- a cycle ----------------------------------------------------------------------------
 
 my @problems;
@@ -450,7 +407,8 @@ sub work_and_crash
 		last if $transactions == -$of_last_sort;
 	}
 	sleep rand 0.003;
-	crash();
+	kill_server($node);
+	$count{crashes}++;
 	hear($_) while <$reports>;
 	waitpid $_, 0 foreach @children;
 	$node->start;
