@@ -8,7 +8,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -82,33 +84,32 @@ snapshot_save_bytea(PG_FUNCTION_ARGS)
 	return save_snapshot(fcinfo, STATE_BYTEA);
 }
 
-/* The result's row type, looked up once in a session. */
-static TupleDesc
-load_result_desc(FunctionCallInfo fcinfo, StateKind kind)
+/*
+ * Refuse to form rows of another type than that of the SQL definition: the
+ * server would take the values for what they are not.
+ */
+static void
+check_load_columns(TupleDesc desc, StateKind kind)
 {
-	static TupleDesc known[STATE_BYTEA + 1];
+	const Oid	types[NUM_LOAD_COLUMNS] = {
+		INT8OID, INT8OID, kind == STATE_JSON ? JSONOID : BYTEAOID, JSONBOID,
+		TIMESTAMPTZOID
+	};
+	bool		same = desc != NULL && desc->natts == NUM_LOAD_COLUMNS;
 
-	if (known[kind] == NULL)
-	{
-		TupleDesc	desc;
-		MemoryContext caller;
-
-		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
-			desc->natts != NUM_LOAD_COLUMNS)
-			elog(ERROR, "unexpected result type of snapshot_load");
-		caller = MemoryContextSwitchTo(TopMemoryContext);
-		known[kind] = BlessTupleDesc(CreateTupleDescCopy(desc));
-		MemoryContextSwitchTo(caller);
-	}
-	return known[kind];
+	for (int i = 0; same && i < NUM_LOAD_COLUMNS; i++)
+		same = TupleDescAttr(desc, i)->atttypid == types[i];
+	if (!same)
+		elog(ERROR, "unexpected result type of snapshot_load");
 }
 
 /*
  * snapshot_load(stream_id text, recognized_schema_versions bigint[],
  *				 max_sequence_number bigint DEFAULT NULL,
  *				 max_created_at timestamptz DEFAULT NULL)
- * RETURNS TABLE (sequence_number bigint, state_schema_version bigint,
- *				  state json, metadata jsonb, created_at timestamptz)
+ * RETURNS SETOF loaded_snapshot (sequence_number bigint,
+ *				  state_schema_version bigint, state json, metadata jsonb,
+ *				  created_at timestamptz)
  *
  * Returns, of the stream's snapshots with a recognized schema version and
  * within the inclusive bounds, the one with the highest sequence number, then
@@ -144,6 +145,7 @@ load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 	get_created_at_bound(fcinfo, 3, &bounds.has_max_created_at,
 						 &bounds.max_created_at);
 
+	check_load_columns(rsinfo->expectedDesc, kind);
 	if (!store_load(fcinfo->flinfo->fn_oid, stream_id, kind, &recognized,
 					&bounds, &found))
 	{
@@ -151,15 +153,32 @@ load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 		PG_RETURN_NULL();
 	}
 
-	/* One row and no more: isDone is still ExprSingleResult. */
 	values[0] = Int64GetDatum(found.header.sequence_number);
 	values[1] = Int64GetDatum(found.header.state_schema_version);
 	values[2] = found.state;
 	values[3] = found.metadata;
 	isnull[3] = !found.has_metadata;
 	values[4] = TimestampTzGetDatum(found.header.created_at);
-	return HeapTupleGetDatum(heap_form_tuple(load_result_desc(fcinfo, kind),
-											 values, isnull));
+
+	/*
+	 * In FROM the server would look up the row's type, and copy the row to a
+	 * tuplestore: put it there at once.
+	 */
+	if ((rsinfo->allowedModes & SFRM_Materialize_Preferred) != 0)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+
+		rsinfo->returnMode = SFRM_Materialize;
+		rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
+												  false, work_mem);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->expectedDesc, values, isnull);
+		MemoryContextSwitchTo(caller);
+		PG_RETURN_NULL();
+	}
+
+	/* One row and no more: isDone is still ExprSingleResult. */
+	return HeapTupleGetDatum(heap_form_tuple(rsinfo->expectedDesc, values,
+											 isnull));
 }
 
 Datum

@@ -1,7 +1,7 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(388);
+SELECT plan(390);
 
 -- Saves {"n": <sequence number>}.
 CREATE FUNCTION pg_temp.save(stream_id text, sequence_number bigint, state_schema_version bigint DEFAULT 1,
@@ -201,13 +201,11 @@ VALUES
 	('snapshot_load',
 	 'stream_id text, recognized_schema_versions bigint[], max_sequence_number bigint DEFAULT NULL::bigint, '
 	 'max_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
-	 'TABLE(sequence_number bigint, state_schema_version bigint, state json, metadata jsonb, '
-	 'created_at timestamp with time zone)', true, 'stable', 'safe'),
+	 'SETOF loaded_snapshot', true, 'stable', 'safe'),
 	('snapshot_load_bytea',
 	 'stream_id text, recognized_schema_versions bigint[], max_sequence_number bigint DEFAULT NULL::bigint, '
 	 'max_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
-	 'TABLE(sequence_number bigint, state_schema_version bigint, state bytea, metadata jsonb, '
-	 'created_at timestamp with time zone)', true, 'stable', 'safe'),
+	 'SETOF loaded_snapshot_bytea', true, 'stable', 'safe'),
 	('snapshot_info',
 	 'stream_id text',
 	 'TABLE(sequence_number bigint, state_schema_version bigint, state_size bigint, '
@@ -275,6 +273,14 @@ FROM signature AS s LEFT JOIN pg_proc AS p ON p.proname = s.name;
 
 SELECT is(pg_get_function_result(p.oid), s.result, s.name || ' has its result')
 FROM signature AS s LEFT JOIN pg_proc AS p ON p.proname = s.name;
+
+SELECT is(string_agg(format('%s %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum),
+		  'sequence_number bigint, state_schema_version bigint, ' || v.state || ', metadata jsonb, '
+		  'created_at timestamp with time zone',
+		  'the columns of ' || v.type)
+FROM (VALUES ('loaded_snapshot', 'state json'), ('loaded_snapshot_bytea', 'state bytea')) AS v (type, state)
+	 LEFT JOIN pg_attribute ON attrelid = to_regclass(v.type)
+GROUP BY v.type, v.state ORDER BY v.type;
 
 SELECT is(ARRAY[p.proretset::text, p.provolatile::text, p.proparallel::text],
 		  ARRAY[s.returns_set::text, left(s.volatility, 1), left(s.parallel, 1)],

@@ -1,7 +1,7 @@
 -- Every error: its SQLSTATE, message, detail and hint; and that it stores nothing and leaves the kept snapshots as
 -- they are.
 BEGIN;
-SELECT plan(689);
+SELECT plan(693);
 
 -- The error that a command raises, as "SQLSTATE message". Settings, given as {"name": "value"}, hold for the command.
 CREATE FUNCTION pg_temp.error_of(command text, settings jsonb DEFAULT '{}', in_full boolean DEFAULT false)
@@ -89,8 +89,7 @@ DELETE FROM snapshot_store;
 SELECT ok(snapshot_save('kept', 10, 1, '{"n": 10}', '{"kept": true}'), 'a snapshot is kept');
 SELECT ok(snapshot_save_bytea('kept bytes', 10, 1, '\x0a', '{"kept": true}'), 'and another, of bytes');
 
--- The library's function under a declaration that is not ours, which takes a superuser. This comes before any load,
--- since a session looks up the type of the row only once.
+-- The library's function under a declaration that is not ours, which takes a superuser.
 
 CREATE FUNCTION load_no_set(text, bigint[], bigint, timestamptz) RETURNS record
 	LANGUAGE c AS '$libdir/snapshot_store', 'snapshot_load';
@@ -98,12 +97,19 @@ CREATE FUNCTION load_one_column(text, bigint[], bigint, timestamptz) RETURNS TAB
 	LANGUAGE c AS '$libdir/snapshot_store', 'snapshot_load';
 CREATE FUNCTION load_two_columns(text, bigint[], bigint, timestamptz) RETURNS TABLE (a bigint, b bigint)
 	LANGUAGE c AS '$libdir/snapshot_store', 'snapshot_load';
+CREATE FUNCTION load_another_type(text, bigint[], bigint, timestamptz)
+	RETURNS TABLE (a bigint, b bigint, c bytea, d jsonb, e timestamptz)
+	LANGUAGE c AS '$libdir/snapshot_store', 'snapshot_load';
 
-SELECT is(pg_temp.error_of(format('SELECT %s(''kept'', ''{1}'', NULL, NULL)', function_name)), error,
-		  'a declaration of another result: ' || function_name)
+SELECT is(pg_temp.error_of(format('SELECT %s(''kept'', ''{1}'', NULL, NULL)', call)), error,
+		  'a declaration of another result: ' || call)
 FROM (VALUES ('load_no_set', '0A000 set-valued function called in context that cannot accept a set'),
 			 ('load_one_column', 'XX000 unexpected result type of snapshot_load'),
-			 ('load_two_columns', 'XX000 unexpected result type of snapshot_load')) AS v (function_name, error);
+			 ('load_two_columns', 'XX000 unexpected result type of snapshot_load'),
+			 ('load_another_type', 'XX000 unexpected result type of snapshot_load'),
+			 ('* FROM load_one_column', 'XX000 unexpected result type of snapshot_load'),
+			 ('* FROM load_two_columns', 'XX000 unexpected result type of snapshot_load'),
+			 ('* FROM load_another_type', 'XX000 unexpected result type of snapshot_load')) AS v (call, error);
 
 -- The calls that the cases below spoil are good ones.
 SELECT is(pg_temp.error_of(pg_temp.call_with(f.function_name)), 'ZZ000 no error',
