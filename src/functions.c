@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
@@ -103,6 +104,13 @@ check_load_columns(TupleDesc desc, StateKind kind)
 		elog(ERROR, "unexpected result type of snapshot_load");
 }
 
+/* Fetch what is stored out of line; what is compressed may stay so. */
+static Datum
+fetch_external(Datum value)
+{
+	return PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(value)));
+}
+
 /*
  * snapshot_load(stream_id text, recognized_schema_versions bigint[],
  *				 max_sequence_number bigint DEFAULT NULL,
@@ -162,7 +170,9 @@ load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 
 	/*
 	 * In FROM the server would look up the row's type, and copy the row to a
-	 * tuplestore: put it there at once.
+	 * tuplestore: put it there at once.  What is stored out of line stays
+	 * there, as in a scan of the table: the query holds the snapshot by which
+	 * it was found.
 	 */
 	if ((rsinfo->allowedModes & SFRM_Materialize_Preferred) != 0)
 	{
@@ -176,7 +186,14 @@ load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 		PG_RETURN_NULL();
 	}
 
-	/* One row and no more: isDone is still ExprSingleResult. */
+	/*
+	 * One row and no more: isDone is still ExprSingleResult.  A row as one
+	 * value must hold what is stored out of line; left to itself the server
+	 * would also decompress it.
+	 */
+	values[2] = fetch_external(values[2]);
+	if (!isnull[3])
+		values[3] = fetch_external(values[3]);
 	return HeapTupleGetDatum(heap_form_tuple(rsinfo->expectedDesc, values,
 											 isnull));
 }

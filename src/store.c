@@ -406,13 +406,6 @@ find_most_recent(const StoreTable *table, text *stream_id,
 	return any;
 }
 
-/* Fetch what is stored out of line; what is compressed may stay so. */
-static Datum
-fetch_external(Datum value)
-{
-	return PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(value)));
-}
-
 /*
  * Refuse to return a state as something that it is not.  The right function
  * is the one that was called, with or without "_bytea" at the end.
@@ -454,9 +447,6 @@ load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
 		return false;
 	found->stream_id = stream_id;
 	check_kind(function, found, kind);
-	found->state = fetch_external(found->state);
-	if (found->has_metadata)
-		found->metadata = fetch_external(found->metadata);
 	return true;
 }
 
@@ -464,8 +454,9 @@ load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
  * store_load
  *		Load the most recent recognized snapshot within bounds.
  *
- * Returns whether there is one.  An unrecognized snapshot's state is never
- * read.
+ * Returns whether there is one.  Its state and metadata may be toasted: they
+ * are safe while the active snapshot is held, and fetched only if somebody
+ * reads them.  An unrecognized snapshot's state is never read.
  */
 bool
 store_load(Oid function, text *stream_id, StateKind kind,

@@ -1,6 +1,6 @@
 -- Transactions: a save is part of the transaction that calls it, at every isolation level. This file commits; it
 -- keeps to streams whose names begin with "transactions/" and removes them at the end.
-SELECT plan(83);
+SELECT plan(87);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -273,6 +273,31 @@ SELECT ok(pg_temp.save('order', 303), 'a save after a cursor was opened');
 COMMIT;
 FETCH held \gset held_
 SELECT is(:'held_loaded'::text, '302 302', 'is not seen by the cursor, even if it is read after the commit');
+CLOSE held;
+
+-- A state that is stored out of line is fetched when it is read, and is still the one that was found
+
+CREATE TEMPORARY TABLE large AS
+SELECT 'transactions/large' || i AS stream_id, to_json(string_agg(md5(i || ' ' || j), '')) AS state
+FROM generate_series(1, 2) AS i, generate_series(1, 500) AS j GROUP BY i;
+SELECT ok(bool_and(snapshot_save(l.stream_id, 1, 1, l.state)), 'two large states are saved') FROM large AS l;
+
+BEGIN;
+DECLARE one_by_one CURSOR FOR SELECT md5(l.state::text) AS state
+	FROM snapshot_load_many(ARRAY(SELECT stream_id FROM large ORDER BY stream_id), '{1}') AS l;
+DECLARE held CURSOR WITH HOLD FOR SELECT l.state
+	FROM large, LATERAL snapshot_load(large.stream_id, '{1}') AS l ORDER BY large.stream_id;
+FETCH one_by_one \gset first_
+SELECT ok(bool_and(snapshot_save(l.stream_id, 2, 1, '"new"')), 'they are replaced while cursors are open') FROM large AS l;
+FETCH one_by_one \gset second_
+SELECT is(ARRAY[:'first_state', :'second_state'], ARRAY(SELECT md5(state::text) FROM large ORDER BY stream_id),
+		  'a cursor over both still has them');
+COMMIT;
+VACUUM snapshot_store;
+FETCH held \gset first_
+FETCH held \gset second_
+SELECT is(ARRAY[:'first_state', :'second_state'], ARRAY(SELECT state::text FROM large ORDER BY stream_id),
+		  'and one WITH HOLD has them after the commit and a vacuum');
 CLOSE held;
 
 -- Isolation levels
