@@ -1,7 +1,7 @@
 -- Types and extremes: whatever the columns can hold comes back to the letter, wherever it was saved from.
 -- (What is not ASCII is written in escapes, so that no client encoding has a say; the database's is UTF8.)
 BEGIN;
-SELECT plan(201);
+SELECT plan(207);
 
 -- Saves a state and returns what is loaded then.
 CREATE FUNCTION pg_temp.round_trip(state json) RETURNS json LANGUAGE plpgsql
@@ -300,6 +300,27 @@ SELECT is((SELECT count(*) FROM generate_series(1, 20) AS n, snapshot_load_bytea
 		   WHERE l.sequence_number = n AND l.state = pg_temp.noise(3000, n)),
 		  20::bigint, 'each of several large states in line, by a bound');
 RESET snapshot_store.keep;
+
+-- Compression: toast_tuple_target would leave states of 2 to 4 KB as they are; the direct way compresses them.
+
+SELECT ok(snapshot_save('compressed', 1, 1, to_json(repeat('compressible ', 230)))
+		  AND snapshot_save_bytea('compressed bytes', 1, 1, convert_to(repeat('compressible ', 230), 'UTF8'))
+		  AND snapshot_save('noise', 1, 1, pg_temp.noise_json(3000))
+		  AND snapshot_save('small', 1, 1, to_json(repeat('compressible ', 100))),
+		  'states around 3 KB and below');
+SELECT is(array_agg(s.stream_id ORDER BY s.stream_id) FILTER (WHERE pg_column_compression(s.state) IS NOT NULL
+															OR pg_column_compression(s.state_bytea) IS NOT NULL),
+		  CASE current_setting('snapshot_store.access_path') WHEN 'auto' THEN '{compressed,compressed bytes}'::text[] END,
+		  'what is larger and can be compressed is compressed')
+FROM snapshot_store AS s WHERE s.stream_id IN ('compressed', 'compressed bytes', 'noise', 'small');
+SELECT is((SELECT l.state::text FROM snapshot_load('compressed', '{1}') AS l), to_json(repeat('compressible ', 230))::text,
+		  'and loaded to the letter');
+SELECT is((SELECT l.state::text FROM snapshot_load('noise', '{1}') AS l), pg_temp.noise_json(3000)::text,
+		  'like what cannot');
+ALTER TABLE snapshot_store ALTER state SET STORAGE EXTERNAL;
+SELECT ok(snapshot_save('compressed', 2, 1, to_json(repeat('compressible ', 230))), 'an owner who wants no compression');
+SELECT is(pg_column_compression(s.state), NULL, 'gets none')
+FROM snapshot_store AS s WHERE s.stream_id = 'compressed';
 
 SELECT * FROM finish();
 ROLLBACK;
