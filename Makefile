@@ -58,7 +58,7 @@ mistakes:
 	@test/mistakes
 
 bench:
-	@bench/batches
+	@scripts/bench --report doc $(BENCH)
 
 format lint:
 	@scripts/lint $@
@@ -73,7 +73,8 @@ help:
 	@echo "                   sanitizers and valgrind; -j2 takes two at a time"
 	@echo "make coverage      run every test and tell which lines and branches of src/ ran"
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
-	@echo "make bench         measure batches against single statements (bench/batches)"
+	@echo "make bench         measure it beside what users write by hand, into doc/benchmarks.md; with"
+	@echo "                   BENCH='--short' or BENCH='--states DIR' (scripts/bench --help says more)"
 	@echo "make lint          check the sources: layout, cppcheck, shellcheck, META.json"
 	@echo "make format        lay out the C sources with pgindent"
 	@echo "make clean         remove what make built"

@@ -35,7 +35,7 @@ need() {
 	"${@:2}" >/dev/null 2>&1 || missing+=("$1")
 }
 
-# Every package that the demo, the benchmark, the test or the test under a tool ($1) needs.
+# Every package that the demo, the test, the test under a tool or the benchmark ($1) needs.
 find_missing() {
 	missing=()
 	need make make --version
@@ -43,15 +43,20 @@ find_missing() {
 	need libc6-dev test -e /usr/include/stdio.h
 	need "postgresql${major:+-$major}" test -x "$(pg_path bindir)/postgres"
 	need "postgresql-server-dev-${major:-all}" test -e "$(pg_path pgxs)"
-	[[ $1 = test* ]] || return 0
+	[[ $1 != *valgrind && $1 != bench ]] || need valgrind valgrind --version
+	[ "$1" != demo ] || return 0
 	need perl prove --version
+	if [ "$1" = bench ]; then
+		need redis-tools redis-benchmark --version
+		need gnuplot-nox gnuplot --version
+		return
+	fi
 	need libipc-run-perl perl -MIPC::Run -e 1
 	need libdbd-pg-perl perl -MDBD::Pg -e 1
 	need libtap-parser-sourcehandler-pgtap-perl pg_prove --version
 	need "postgresql${major:+-$major}-pgtap" test -e "$(pg_path sharedir)/extension/pgtap.control"
 	need cppcheck cppcheck --version
 	need shellcheck shellcheck --version
-	[[ $1 != *valgrind ]] || need valgrind valgrind --version
 }
 
 # Chooses the server to build for: PG_CONFIG's if that is set; otherwise the one that

@@ -1,0 +1,21 @@
+# shellcheck shell=bash
+#
+# Snapshots a second in batches, one client, each call a transaction of its own that is flushed.
+
+# shellcheck source=bench/rounds.sh
+. bench/rounds.sh
+
+measure_batches() {
+	local contender operation count cells=()
+	seconds=2
+	for contender in hand ours; do
+		fill "$contender"
+	done
+	for operation in save load; do
+		cells+=("hand/$operation" "ours/$operation")
+		for count in 1 10 100 1000; do
+			cells+=("ours/$operation many $count")
+		done
+	done
+	measure_rounds batches snapshots/s hand "${cells[@]}"
+}

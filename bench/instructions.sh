@@ -1,0 +1,152 @@
+# shellcheck shell=bash
+#
+# Instructions of each operation, counted by callgrind on a single-user backend: hardly another
+# number the next time, whatever else the machine does. What a call costs beyond the floor, a
+# prepared statement that only returns its parameter, is the operation's own.
+#
+# One backend does all operations of a contender. Calls of pg_backend_pid mark where they begin
+# and end: whenever that is entered, callgrind writes what it has counted and begins anew.
+#
+# shellcheck disable=SC2154 # $work, $short and $sizes are those of scripts/bench
+
+stored=1000 # streams: so many that no plan does without the index
+
+# calls COUNT STREAMS LINE [FIRST [VERSIONS]]: the line so often, with its parameters filled in:
+# so many streams in turn, whose names are in no order, and sequence numbers that grow from FIRST on.
+calls() {
+	awk -v from="$called" -v count="$1" -v streams="$2" -v line="$3" -v first="${4:-0}" \
+		-v recognized="${5:-1}" '
+		BEGIN {
+			for (n = from; n < from + count; n++) {
+				text = line
+				stream = sprintf("'\''order-%010d'\''", (n % streams + 1) * 1103515245 % 2147483647)
+				gsub(/:stream_id/, stream, text)
+				gsub(/:sequence_number/, "'\''" first + n "'\''", text)
+				gsub(/:state_schema_version/, "'\''1'\''", text)
+				gsub(/:recognized/, "'\''{" recognized "}'\''", text)
+				print text
+			}
+		}'
+	called=$((called + $1))
+}
+
+# operation NAME COUNT STREAMS LINE [FIRST [VERSIONS]]: a call for each stream to warm up, and that
+# many calls between marks. (The first six of a statement have plans of their own.)
+operation() {
+	echo "VACUUM $table;"
+	calls "$(($2 < $3 ? $2 : $3))" "${@:3}"
+	echo "$mark"
+	calls "$2" "${@:3}"
+	echo "$mark"
+	operations+=("$1"$'\t'"$setting"$'\t'"$2")
+}
+
+# operations_on SIZE json|bytes OPERATION...: these operations on states of this size.
+operations_on() {
+	local type name count=100 streams=100 fresh=1000000000 save load unrecognized
+	type=$(state_type "$contender" "$2")
+	[ -n "$type" ] || return 0
+	case $1 in
+	0.5) [ -n "$short" ] || count=400 ;;
+	16 | 64) count=20 streams=20 ;;
+	1024) count=2 streams=2 ;;
+	esac
+	setting=$(state_name "$1" "$2")
+	save=$(execute_line "$contender" "save $type" "$2")
+	load=$(execute_line "$contender" "load $type" "$2")
+	unrecognized=$(execute_line "$contender" "load unrecognized $type" "$2")
+	set_state "$1" "$2"
+	for name in "${@:3}"; do
+		case $name in
+		save) operation save "$count" "$streams" "$save" 1000000 ;;
+		load) operation load "$count" "$streams" "$load" ;;
+		unrecognized) operation "load unrecognized" "$count" "$streams" "${unrecognized:-$load}" 0 2 ;;
+		nothing) operation "load nothing" "$count" "$fresh" "$load" ;;
+		insert) operation "save insert" "$count" "$fresh" "$save" 1000000 ;;
+		old) operation "save too old" "$count" "$streams" "$save" ;;
+		esac
+	done
+}
+
+# What the backend of the contender is told before it is measured.
+preparation() {
+	local kind type name
+	section "$contender" session
+	echo "PREPARE floor (text) AS SELECT \$1;"
+	for kind in json bytes; do
+		type=$(state_type "$contender" "$kind")
+		for name in save load 'load unrecognized'; do
+			prepare_statements "$contender" "$name $type" "$kind"
+		done
+	done
+}
+
+# Counts what the contender does, one backend for all of it.
+count_contender() {
+	local operations=() called=0 table setting type size save
+	table=$(section "$contender" table | sed -n 's/^CREATE TABLE \([a-z_0-9]*\).*/\1/p')
+	: "${table:=snapshot_store}"
+	type=$(state_type "$contender" json)
+	{
+		section "$contender" table | tr '\n' ' '
+		echo
+		preparation
+		set_state 0.5 json
+		save=$(execute_line "$contender" "save $type")
+		calls "$stored" "$stored" "$save" 1000000
+		calls 500 100 "$save" 1000000 # for who keeps several
+		echo "VACUUM ANALYZE;"
+	} >"$work/input"
+	echo "CREATE DATABASE $contender;" | single_user postgres
+	single_user "$contender" <"$work/input"
+	{
+		preparation
+		echo "$mark"
+		echo "$mark"
+		setting=text
+		operation floor 400 1000 "EXECUTE floor (:stream_id);"
+		operations_on 0.5 json save load unrecognized nothing insert old
+		case $contender in
+		hand | usual | ours)
+			if [ -z "$short" ]; then
+				operations_on 0.5 bytes save load
+				for size in "${sizes[@]:1}"; do
+					operations_on "$size" json save load unrecognized
+					operations_on "$size" bytes save load
+				done
+			else
+				operations_on 64 json save load unrecognized
+			fi
+			;;
+		*) [ -n "$short" ] || operations_on 64 json save load unrecognized ;;
+		esac
+	} >"$work/input"
+	count_instructions "$contender" <"$work/input"
+	record_counted
+}
+
+record_counted() {
+	local i nothing floor='' cost name setting count
+	nothing=$(counted 2) # the marks themselves
+	for i in "${!operations[@]}"; do
+		IFS=$'\t' read -r name setting count <<<"${operations[i]}"
+		cost=$((($(counted $((2 * i + 4))) - nothing) / count))
+		: "${floor:=$cost}"
+		record instructions "$name" "$setting" "$contender" instructions "$cost"
+		[ "$name" = floor ] ||
+			record instructions "$name" "$setting" "$contender" "beyond the floor" "$((cost - floor))"
+	done
+}
+
+measure_instructions() {
+	local contender
+	initdb -D "$work/single" -U postgres -A trust -E UTF8 --no-locale --no-sync >"$work/single.log"
+	for contender in bench/contenders/*.sql; do
+		contender=${contender##*/}
+		contender=${contender%.sql}
+		[ -z "$short" ] || [[ $contender = @(hand|usual|ours) ]] || continue
+		show_progress "$contender"
+		count_contender
+	done
+	rm -rf "$work/single"
+}

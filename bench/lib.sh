@@ -1,0 +1,179 @@
+# shellcheck shell=bash
+#
+# What the parts of scripts/bench share: the contenders and their statements, the states, and
+# the results.
+#
+# shellcheck disable=SC2034,SC2154 # $work, $states and $results are those of scripts/bench
+
+# ---- contenders -------------------------------------------------------------------------
+
+# section CONTENDER NAME: what its file has under "-- NAME", or else the file that it is like.
+section() {
+	local file=bench/contenders/$1.sql text like
+	text=$(awk -v name="-- $2" '
+		/^-- (table|session|save|load|like)( |$)/ { on = 0 }
+		on
+		$0 == name { on = 1 }' "$file")
+	like=$(sed -n 's/^-- like //p' "$file")
+	if [ -n "$text" ]; then
+		printf '%s\n' "$text"
+	elif [ -n "$like" ]; then
+		section "$like" "$2"
+	fi
+}
+
+# state_type CONTENDER KIND: the type in which it stores states that are json or bytes.
+state_type() {
+	local type types=(json jsonb bytea)
+	[ "$2" = json ] || types=(bytea)
+	for type in "${types[@]}"; do
+		if [ -n "$(section "$1" "save $type")" ]; then
+			echo "$type"
+			return
+		fi
+	done
+}
+
+# make_database CONTENDER: a database of its name, with its table and the settings of its sessions.
+make_database() {
+	{
+		printf 'DROP DATABASE IF EXISTS %s;\nCREATE DATABASE %s;\n\\connect %s\n' "$1" "$1" "$1"
+		section "$1" table
+		section "$1" session | sed "s/^SET /ALTER DATABASE $1 SET /"
+	} | PGOPTIONS='-c client_min_messages=warning' psql -Xq -v ON_ERROR_STOP=1 >/dev/null
+}
+
+# ---- statements for a single-user backend -----------------------------------------------
+#
+# It takes each line as one query, and several statements in a line as one transaction.
+
+# statements CONTENDER NAME: those of the section, a line each, without comments.
+statements() {
+	section "$1" "$2" | sed -E 's/(^|[[:space:]])--.*//' | tr -s '\n\t ' ' ' |
+		sed -E 's/; */;\n/g' | sed -E 's/^ //; /^$/d'
+}
+
+# bound PREPARE|EXECUTE CONTENDER NAME [json|bytes]: such statements for those of the section.
+bound() {
+	local type=${3##* } state="current_setting('bench.state')"
+	case $type,${4:-json} in
+	bytea,json) state="convert_to($state, 'UTF8')" ;;
+	bytea,bytes) state="decode($state, 'hex')" ;;
+	*) state="$state::$type" ;;
+	esac
+	statements "$2" "$3" | awk -v what="$1" -v name="${3// /_}_${4:-json}" -v state="$state" '
+		BEGIN {
+			n = split("stream_id text sequence_number bigint state_schema_version bigint " \
+				"recognized bigint[]", p)
+		}
+		{
+			i = 0; types = ""; arguments = ""
+			for (k = 1; k < n; k += 2)
+				if (gsub(":" p[k], "$" (i + 1))) {
+					comma = i++ ? ", " : ""
+					types = types comma p[k + 1]
+					arguments = arguments comma ":" p[k]
+				}
+			gsub(/:state/, state)
+			if (what == "PREPARE")
+				print "PREPARE " name "_" NR (i ? " (" types ")" : "") " AS " $0
+			else
+				printf "EXECUTE %s_%d%s; ", name, NR, i ? " (" arguments ")" : ""
+		}
+		END { if (what == "EXECUTE") print "" }'
+}
+
+# prepare_statements CONTENDER NAME [json|bytes]: a line of PREPARE for each statement of the
+# section. The state is what the setting bench.state has (set_state), and no parameter: to parse
+# and plan an argument of EXECUTE takes longer than what a driver does to pass it.
+prepare_statements() {
+	bound PREPARE "$@"
+}
+
+# execute_line CONTENDER NAME [json|bytes]: the line that executes them in one transaction. The
+# other parameters are left in it.
+execute_line() {
+	bound EXECUTE "$@"
+}
+
+# callgrind writes what it has counted, and begins anew, whenever the function of this is entered.
+mark="SELECT pg_backend_pid();"
+
+# single_user DATABASE [COMMAND...]: such a backend, in the cluster $work/single, runs statements
+# from standard input; by way of the command (count_instructions).
+single_user() {
+	"${@:2}" "$(type -P postgres)" --single -D "$work/single" -F -c max_wal_size=20GB "$1" \
+		>/dev/null 2>"$work/single.log" || {
+		tail "$work/single.log" >&2
+		return 1
+	}
+	! grep -E '(ERROR|FATAL|PANIC):' "$work/single.log" >&2
+}
+
+# count_instructions DATABASE: the same under callgrind, up to each mark. Not counted is how bytes
+# become text and text becomes bytes, since drivers pass them as they are.
+count_instructions() {
+	rm -f "$work"/counted*
+	single_user "$1" valgrind -q --tool=callgrind --dump-before=pg_backend_pid --dump-line=no \
+		--toggle-collect=hex_encode --toggle-collect=binary_decode --toggle-collect=pg_convert_to \
+		--collect-atstart=yes --callgrind-out-file="$work/counted"
+}
+
+# counted NUMBER: the instructions before that mark, since the one before that.
+counted() {
+	sed -n 's/^totals: //p' "$work/counted.$1"
+}
+
+# ---- states -----------------------------------------------------------------------------
+
+sizes=(0.5 2 4 4.5 8 16 64 1024) # KB
+
+# make_states: a state of each size, as JSON and as bytes, from $states or generated.
+make_states() {
+	mkdir -p "$work/states"
+	if [ -n "$states" ]; then
+		perl bench/states.pl "$work/states" "$states"/*.jsonl
+	else
+		perl bench/states.pl "$work/states"
+	fi
+}
+
+# state_file SIZE json|bytes: the file of this state.
+state_file() {
+	echo "$work/states/state.$1.$2"
+}
+
+# state_name SIZE json|bytes: what a setting calls it, such as: 64 KB real json.
+state_name() {
+	local size="$1 KB" kind=$2
+	[ "$1" != 1024 ] || size="1 MB"
+	[ "$2" != json ] || [ -z "$states" ] || kind="real json"
+	echo "$size $kind"
+}
+
+# set_state SIZE json|bytes: SET bench.state, in which bytes are in hex.
+set_state() {
+	echo "SET bench.state = '$(if [ "$2" = bytes ]; then
+		od -An -v -tx1 "$(state_file "$@")" | tr -d ' \n'
+	else
+		sed "s/'/''/g" "$(state_file "$@")"
+	fi)';"
+}
+
+# ---- results ----------------------------------------------------------------------------
+
+# show_progress TEXT: a line that the next one overwrites.
+show_progress() {
+	[ ! -t 1 ] || printf '\r\033[K  %s\r' "$1"
+}
+
+# record PART OPERATION SETTING CONTENDER FIGURE VALUE
+record() {
+	local IFS=$'\t'
+	echo "$*" >>"$results"
+}
+
+# The median of the numbers, one a line.
+median() {
+	sort -g | awk '{ a[NR] = $1 } END { print (a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2 }'
+}
