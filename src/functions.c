@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
@@ -104,13 +103,6 @@ check_load_columns(TupleDesc desc, StateKind kind)
 		elog(ERROR, "unexpected result type of snapshot_load");
 }
 
-/* Fetch what is stored out of line; what is compressed may stay so. */
-static Datum
-fetch_external(Datum value)
-{
-	return PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(value)));
-}
-
 /*
  * snapshot_load(stream_id text, recognized_schema_versions bigint[],
  *				 max_sequence_number bigint DEFAULT NULL,
@@ -136,8 +128,10 @@ load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 	RecognizedVersions recognized;
 	SnapshotBounds bounds = {0};
 	StreamSnapshot found;
+	bool		in_from;
 	Datum		values[NUM_LOAD_COLUMNS];
 	bool		isnull[NUM_LOAD_COLUMNS] = {false};
+	MemoryContext caller;
 
 	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
 		(rsinfo->allowedModes & SFRM_ValuePerCall) == 0)
@@ -161,6 +155,17 @@ load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 		PG_RETURN_NULL();
 	}
 
+	in_from = (rsinfo->allowedModes & SFRM_Materialize_Preferred) != 0;
+
+	/*
+	 * A row as one value must hold what is stored out of line; left to itself
+	 * the server would also decompress it.  In FROM it stays where it is, as
+	 * in a scan of the table: the query holds the snapshot by which it was
+	 * found.
+	 */
+	if (!in_from)
+		fetch_external(&found);
+
 	values[0] = Int64GetDatum(found.header.sequence_number);
 	values[1] = Int64GetDatum(found.header.state_schema_version);
 	values[2] = found.state;
@@ -168,34 +173,22 @@ load_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 	isnull[3] = !found.has_metadata;
 	values[4] = TimestampTzGetDatum(found.header.created_at);
 
+	/* One row and no more: isDone is still ExprSingleResult. */
+	if (!in_from)
+		return HeapTupleGetDatum(heap_form_tuple(rsinfo->expectedDesc, values,
+												 isnull));
+
 	/*
 	 * In FROM the server would look up the row's type, and copy the row to a
-	 * tuplestore: put it there at once.  What is stored out of line stays
-	 * there, as in a scan of the table: the query holds the snapshot by which
-	 * it was found.
+	 * tuplestore: put it there at once.
 	 */
-	if ((rsinfo->allowedModes & SFRM_Materialize_Preferred) != 0)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
-
-		rsinfo->returnMode = SFRM_Materialize;
-		rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
-												  false, work_mem);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->expectedDesc, values, isnull);
-		MemoryContextSwitchTo(caller);
-		PG_RETURN_NULL();
-	}
-
-	/*
-	 * One row and no more: isDone is still ExprSingleResult.  A row as one
-	 * value must hold what is stored out of line; left to itself the server
-	 * would also decompress it.
-	 */
-	values[2] = fetch_external(values[2]);
-	if (!isnull[3])
-		values[3] = fetch_external(values[3]);
-	return HeapTupleGetDatum(heap_form_tuple(rsinfo->expectedDesc, values,
-											 isnull));
+	caller = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
+											  false, work_mem);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->expectedDesc, values, isnull);
+	MemoryContextSwitchTo(caller);
+	PG_RETURN_NULL();
 }
 
 Datum

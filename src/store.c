@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -447,6 +448,13 @@ load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
 		return false;
 	found->stream_id = stream_id;
 	check_kind(function, found, kind);
+
+	/*
+	 * A parallel worker's lock of the table ends with it, maybe before the
+	 * leader reads the row.
+	 */
+	if (IsParallelWorker())
+		fetch_external(found);
 	return true;
 }
 
@@ -454,9 +462,9 @@ load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
  * store_load
  *		Load the most recent recognized snapshot within bounds.
  *
- * Returns whether there is one.  Its state and metadata may be toasted: they
- * are safe while the active snapshot is held, and fetched only if somebody
- * reads them.  An unrecognized snapshot's state is never read.
+ * Returns whether there is one.  Its state and metadata may be toasted, as in
+ * the table: they are fetched only if somebody reads them, for which the table
+ * must still be locked and the active snapshot held.  An unrecognized snapshot's state is never read.
  */
 bool
 store_load(Oid function, text *stream_id, StateKind kind,

@@ -51,6 +51,15 @@ validate_not_negative(const char *parameter, int64 value)
 				 errdetail("It is %lld.", (long long) value)));
 }
 
+/* Fetch what is stored out of line; what is compressed stays so. */
+void
+fetch_external(StreamSnapshot *snapshot)
+{
+	snapshot->state = PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(snapshot->state)));
+	if (snapshot->has_metadata)
+		snapshot->metadata = PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(snapshot->metadata)));
+}
+
 /* The state's raw bytes against snapshot_store.max_state_size. */
 void
 validate_state_size(Datum state)

@@ -68,6 +68,8 @@ extern void validate_state_schema_version(const char *parameter, int64 version);
 extern void validate_not_negative(const char *parameter, int64 value);
 extern void validate_state_size(Datum state);
 
+extern void fetch_external(StreamSnapshot *snapshot);
+
 extern int	compare_stream_ids(const text *a, const text *b);
 extern bool has_prefix(const text *stream_id, const text *prefix);
 extern bool is_recognized(const RecognizedVersions *recognized, int64 version);

@@ -1,7 +1,7 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(390);
+SELECT plan(393);
 
 -- Saves {"n": <sequence number>}.
 CREATE FUNCTION pg_temp.save(stream_id text, sequence_number bigint, state_schema_version bigint DEFAULT 1,
@@ -901,6 +901,30 @@ SELECT ok(bool_or(line LIKE '%Parallel Seq Scan%'), 'a join that loads is planne
 FROM pg_temp.plan_of('EXECUTE load_in_parallel') AS line;
 CREATE TEMPORARY TABLE loaded_in_parallel AS EXECUTE load_in_parallel;
 SELECT is(total, 95500::numeric, 'and loads what a plain one would') FROM loaded_in_parallel;
+
+-- What a worker returns is complete: its lock of the table is gone when the leader reads the row.
+SELECT snapshot_save('large', 1, 1, to_json(string_agg(md5(i::text), ''))) FROM generate_series(1, 500) AS i;
+SET LOCAL parallel_leader_participation = off;
+PREPARE large_in_parallel AS
+	SELECT l.state FROM parallel_test AS p, snapshot_load(left(p.stream_id, 0) || 'large', '{1}') AS l
+	ORDER BY p.stream_id LIMIT 10;
+SELECT ok(array_agg(line) @> '{"        Workers Planned: 2"}', 'so is one of a large state')
+FROM pg_temp.plan_of('EXECUTE large_in_parallel') AS line;
+SELECT current_setting('server_version_num')::integer >= 170000 AS shows_chunk_ids \gset
+\if :shows_chunk_ids
+	CREATE FUNCTION pg_temp.is_stored_elsewhere(state json) RETURNS boolean LANGUAGE sql STABLE PARALLEL RESTRICTED
+		SET search_path = pg_catalog -- so that it is not inlined, and then evaluated by the worker
+	AS 'SELECT pg_column_toast_chunk_id(state) IS NOT NULL';
+	PREPARE elsewhere AS SELECT pg_temp.is_stored_elsewhere(l.state) AS it_is
+		FROM (SELECT l.state FROM parallel_test AS p, snapshot_load(left(p.stream_id, 0) || 'large', '{1}') AS l
+			  ORDER BY p.stream_id LIMIT 10) AS l;
+	CREATE TEMPORARY TABLE elsewhere AS EXECUTE elsewhere;
+	SELECT is(array_agg(DISTINCT it_is), '{f}', 'a worker brings it along') FROM elsewhere;
+	SELECT is(pg_temp.is_stored_elsewhere(l.state), true, 'otherwise it stays where it is stored')
+	FROM snapshot_load('large', '{1}') AS l;
+\else
+	SELECT skip('there is no pg_column_toast_chunk_id before 17', 2);
+\endif
 
 PREPARE load_again (text, bigint[]) AS SELECT sequence_number FROM snapshot_load($1, $2);
 PREPARE save_again (text, bigint) AS SELECT snapshot_save($1, $2, 1, '{}');
