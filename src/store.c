@@ -464,7 +464,8 @@ load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
  *
  * Returns whether there is one.  Its state and metadata may be toasted, as in
  * the table: they are fetched only if somebody reads them, for which the table
- * must still be locked and the active snapshot held.  An unrecognized snapshot's state is never read.
+ * must still be locked and the active snapshot held.  An unrecognized
+ * snapshot's state is never read.
  */
 bool
 store_load(Oid function, text *stream_id, StateKind kind,
