@@ -268,7 +268,7 @@ sub start_child
 	return { pid => $pid, pipe => $pipe } if $pid > 0;
 
 	# Whoever hangs, is ended, and has reported nothing.
-	alarm(1200);
+	alarm($long ? 1200 : 300);
 	my $report = eval { $function->(@arguments) } // { end => "died: $@" };
 	syswrite(STDOUT, join '', map { "$_=$report->{$_}\n" } keys %$report);
 	POSIX::_exit(0);
