@@ -288,14 +288,17 @@ sub read_child
 sub interrupt_others
 {
 	my ($function) = @_;
+	my $begun = Time::HiRes::time();
 	my $session = session(log_min_messages => 'error');		# the worker may have just gone
+	# A worker that was ended must have the time to begin again.
+	my $pause = 5_000 + 2_000_000 * (Time::HiRes::time() - $begun);
 
 	srand($seed);
 	while (1)
 	{
 		run($session, qq{SELECT $function(pid) FROM pg_stat_activity
 			WHERE application_name = 'worker' AND state = 'active' AND random() < 0.5});
-		usleep(rand($function eq 'pg_cancel_backend' ? 300 : 5_000));
+		usleep(rand($function eq 'pg_cancel_backend' ? 300 : $pause));
 	}
 }
 
