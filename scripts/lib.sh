@@ -35,6 +35,12 @@ need() {
 	"${@:2}" >/dev/null 2>&1 || missing+=("$1")
 }
 
+# Can extensions be built for the chosen server? pg_config and pgxs.mk come with its client and say
+# nothing of that.
+has_headers() {
+	[ -e "$(pg_path includedir-server)/postgres.h" ] && [ -e "$(pg_path pgxs)" ]
+}
+
 # Every package that the demo, the test, the test under a tool or the benchmark ($1) needs.
 find_missing() {
 	missing=()
@@ -42,7 +48,7 @@ find_missing() {
 	need gcc gcc --version
 	need libc6-dev test -e /usr/include/stdio.h
 	need "postgresql${major:+-$major}" test -x "$(pg_path bindir)/postgres"
-	need "postgresql-server-dev-${major:-all}" test -e "$(pg_path pgxs)"
+	need "postgresql-server-dev-${major:-all}" has_headers
 	[[ $1 != *valgrind && $1 != bench ]] || need valgrind valgrind --version
 	[ "$1" != demo ] || return 0
 	need perl prove --version
@@ -67,7 +73,7 @@ choose_server() {
 		command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG: there is no $PG_CONFIG"
 		PG_CONFIG=$(realpath --no-symlinks "$(command -v "$PG_CONFIG")")
 		major=$(pg_path version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
-	elif [ -e "$(PG_CONFIG=pg_config && pg_path pgxs)" ]; then
+	elif (PG_CONFIG=pg_config && has_headers); then
 		PG_CONFIG=$(pg_config --bindir)/pg_config
 		choose_server
 	else
