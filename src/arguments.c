@@ -106,9 +106,10 @@ get_stream_id_prefix(FunctionCallInfo fcinfo, int argument)
 	return PG_GETARG_TEXT_PP(argument);
 }
 
-/* An int4 that must be 1 or more. */
+/* An int4 that must be 1 or more, and not over the limit. */
 int32
-get_positive(FunctionCallInfo fcinfo, int argument, const char *parameter)
+get_positive(FunctionCallInfo fcinfo, int argument, const char *parameter,
+			 int32 limit)
 {
 	int32		value;
 
@@ -118,6 +119,11 @@ get_positive(FunctionCallInfo fcinfo, int argument, const char *parameter)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be at least 1", parameter),
+				 errdetail("It is %d.", value)));
+	if (value > limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be at most %d", parameter, limit),
 				 errdetail("It is %d.", value)));
 	return value;
 }

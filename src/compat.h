@@ -52,6 +52,13 @@
 	(TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID)
 #endif
 
+/* 18 has CHECK constraints that are not enforced. */
+#if PG_VERSION_NUM < 180000
+#define check_is_in_force(check)	((check)->ccvalid)
+#else
+#define check_is_in_force(check)	((check)->ccvalid && (check)->ccenforced)
+#endif
+
 /* 16 tells apart which indexes an update concerns. */
 #if PG_VERSION_NUM < 160000
 typedef bool TU_UpdateIndexes;

@@ -42,16 +42,20 @@ SQL_FUNCTION(snapshot_delete);
  * version is kept, or the store is off, neither of which is an error.
  *
  * Errors: 22004 for a NULL in the first four, 22023 and 54000 for a stream_id
- * that is empty or over 2,000 bytes, 54000 for a state over
- * snapshot_store.max_state_size, 22003 for numbers out of range, 25006 in a
- * read-only transaction, 42501 for a missing privilege, 55000 for a table
- * that is not durable; 40001 above READ COMMITTED.
+ * that is empty or over 2,000 bytes, 54000 for a state over 200 MB or, with
+ * its metadata, over snapshot_store.max_state_size, and for metadata of more
+ * than 1 MB as text, 22003 for numbers out of range, 22008 for a created_at
+ * that is infinite or more than a day ahead, 25006 in a read-only transaction,
+ * 42501 for a missing privilege or a refused max_state_size, 55000 for a table
+ * that is not durable, or does not tell streams apart by their bytes; 40001
+ * above READ COMMITTED.
  */
 static Datum
 save_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 {
 	StreamSnapshot snapshot;
 	SnapshotHeader *header = &snapshot.header;
+	TimestampTz now = GetCurrentTimestamp();
 
 	snapshot.stream_id = get_stream_id(fcinfo, 0);
 	header->sequence_number = get_count(fcinfo, 1, "sequence_number");
@@ -62,11 +66,11 @@ save_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 	refuse_null(fcinfo, 3, "state");
 	snapshot.kind = kind;
 	snapshot.state = PG_GETARG_DATUM(3);
-	validate_state_size(snapshot.state);
 	snapshot.has_metadata = !PG_ARGISNULL(4);
 	snapshot.metadata = snapshot.has_metadata ? PG_GETARG_DATUM(4) : (Datum) 0;
-	header->created_at = PG_ARGISNULL(5) ?
-		GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(5);
+	validate_sizes(&snapshot);
+	header->created_at = PG_ARGISNULL(5) ? now : PG_GETARG_TIMESTAMPTZ(5);
+	validate_created_at(header->created_at, now);
 
 	PG_RETURN_BOOL(store_save(fcinfo->flinfo->fn_oid, &snapshot));
 }
@@ -100,7 +104,10 @@ check_load_columns(TupleDesc desc, StateKind kind)
 	for (int i = 0; same && i < NUM_LOAD_COLUMNS; i++)
 		same = TupleDescAttr(desc, i)->atttypid == types[i];
 	if (!same)
-		elog(ERROR, "unexpected result type of snapshot_load");
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("unexpected result type of snapshot_load"),
+				 errhint("Give the type loaded_snapshot or loaded_snapshot_bytea back the attributes that the extension gave it.")));
 }
 
 /*

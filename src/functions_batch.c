@@ -6,6 +6,7 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -109,6 +110,7 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 		StreamSnapshot *snapshot = &snapshots[i];
 		SnapshotHeader *header = &snapshot->header;
 
+		CHECK_FOR_INTERRUPTS();
 		snapshot->stream_id = get_batch_stream_id(&stream_ids, i);
 		header->sequence_number = DatumGetInt64(sequence_numbers.values[i]);
 		validate_not_negative("sequence_numbers", header->sequence_number);
@@ -117,11 +119,12 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 									  header->state_schema_version);
 		snapshot->kind = kind;
 		snapshot->state = states.values[i];
-		validate_state_size(snapshot->state);
 		snapshot->has_metadata = is_given(&metadata, i);
 		snapshot->metadata = snapshot->has_metadata ? metadata.values[i] : (Datum) 0;
+		validate_sizes(snapshot);
 		header->created_at = is_given(&created_at, i) ?
 			DatumGetTimestampTz(created_at.values[i]) : now;
+		validate_created_at(header->created_at, now);
 	}
 
 	stored = palloc(stream_ids.count * sizeof(bool));
@@ -171,8 +174,10 @@ compare_places(const void *a, const void *b)
 {
 	text	  **x = *(text **const *) a;
 	text	  **y = *(text **const *) b;
-	int			result = compare_stream_ids(*x, *y);
+	int			result;
 
+	CHECK_FOR_INTERRUPTS();		/* there may be millions */
+	result = compare_stream_ids(*x, *y);
 	return result != 0 ? result : (x > y) - (x < y);
 }
 
@@ -229,6 +234,7 @@ load_many(FunctionCallInfo fcinfo, StateKind kind)
 										MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < ids.count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		stream_ids[i] = get_batch_stream_id(&ids, i);
 		if (is_given(&max_sequence_numbers, i))
 		{

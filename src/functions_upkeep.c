@@ -52,6 +52,17 @@ snapshot_census(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/* Return one stream's id as a row. */
+static void
+return_stream(const text *stream_id, void *arg)
+{
+	ReturnSetInfo *rsinfo = arg;
+	Datum		value = PointerGetDatum(stream_id);
+	bool		isnull = false;
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+}
+
 /*
  * snapshot_outdated(stream_id_prefix text,
  *					 recognized_schema_versions bigint[],
@@ -70,28 +81,18 @@ snapshot_census(PG_FUNCTION_ARGS)
 Datum
 snapshot_outdated(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	text	   *prefix = get_stream_id_prefix(fcinfo, 0);
 	RecognizedVersions recognized;
 	int32		max_streams;
 	text	   *after_stream_id;
-	List	   *outdated;
-	ListCell   *cell;
 
 	get_recognized_versions(fcinfo, 1, &recognized);
-	max_streams = get_positive(fcinfo, 2, "max_streams");
+	max_streams = get_positive(fcinfo, 2, "max_streams", PG_INT32_MAX);
 	after_stream_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	outdated = upkeep_outdated(fcinfo->flinfo->fn_oid, prefix, &recognized,
-							   max_streams, after_stream_id);
-	foreach(cell, outdated)
-	{
-		Datum		value = PointerGetDatum(lfirst(cell));
-		bool		isnull = false;
-
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
-	}
+	upkeep_outdated(fcinfo->flinfo->fn_oid, prefix, &recognized, max_streams,
+					after_stream_id, return_stream, fcinfo->resultinfo);
 	PG_RETURN_NULL();
 }
 
@@ -109,7 +110,7 @@ snapshot_outdated(PG_FUNCTION_ARGS)
  *
  * Errors: 2D000 inside a transaction block or a function, 22023 without any
  * criterion, for an empty array of versions (nothing would be recognized) or
- * for a batch_size below 1, 22004 for a NULL prefix or batch_size or a NULL
+ * for a batch_size below 1 or over 500,000, 22004 for a NULL prefix or batch_size or a NULL
  * inside the array, 22003 and 2202E for the versions as snapshot_load; those
  * of snapshot_delete for a read-only transaction, the privileges (UPDATE, too,
  * since it locks rows) and a table that is not durable.
@@ -137,7 +138,7 @@ snapshot_purge(PG_FUNCTION_ARGS)
 						 &bounds.min_created_at);
 	get_created_at_bound(fcinfo, 3, &bounds.has_max_created_at,
 						 &bounds.max_created_at);
-	batch_size = get_positive(fcinfo, 4, "batch_size");
+	batch_size = get_positive(fcinfo, 4, "batch_size", PURGE_MAX_BATCH_SIZE);
 
 	if (!has_recognized && !bounds.has_min_created_at && !bounds.has_max_created_at)
 		ereport(ERROR,
@@ -149,7 +150,8 @@ snapshot_purge(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("snapshot_purge() cannot be called inside a transaction block or a function"),
-				 errdetail("It commits after each batch.")));
+				 errdetail("It commits after each batch."),
+				 errhint("Send CALL in a statement of its own. A procedure around it must be neither SECURITY DEFINER nor have a SET clause.")));
 
 	upkeep_purge(fcinfo->flinfo->fn_oid, prefix,
 				 has_recognized ? &recognized : NULL, &bounds, batch_size);

@@ -29,11 +29,20 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "relation.h"
 #include "settings.h"
+
+/* How the table compares the names of its streams. */
+typedef enum StreamOrder
+{
+	BY_BYTES,					/* as we do */
+	EQUAL_BY_BYTES,				/* in another order, but equal if we say so */
+	OTHERWISE
+} StreamOrder;
 
 /* What is known of the table. */
 typedef struct KnownTable
@@ -43,8 +52,10 @@ typedef struct KnownTable
 	uint32		function_hash;	/* of the function through which it was */
 	Oid			schema;
 	Oid			relation;
+	StreamOrder order;			/* of its streams */
 	Oid			key;			/* its index, if the table is plain */
 	bool		plain;			/* may the direct way be taken? */
+	bool		key_is_young;	/* not by every transaction, as it was learned */
 } KnownTable;
 
 static KnownTable known;
@@ -157,6 +168,7 @@ has_our_columns(Relation relation)
 			attribute->attgenerated != '\0' ||
 			attribute->attidentity != '\0' ||
 			attribute->atttypid != columns[i].type ||
+			attribute->atttypmod != -1 ||
 			attribute->attcollation != columns[i].collation ||
 			column_is_not_null(desc, i) != columns[i].notnull ||
 			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
@@ -182,6 +194,11 @@ has_our_checks(Relation relation)
 		return false;
 	context = deparse_context_for(RelationGetRelationName(relation),
 								  RelationGetRelid(relation));
+	for (int i = 0; i < constr->num_check; i++)
+	{
+		if (!check_is_in_force(&constr->check[i]))
+			return false;
+	}
 	nest_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
@@ -207,6 +224,30 @@ has_our_checks(Relation relation)
 	return true;
 }
 
+/* How does it compare the names of its streams? */
+static StreamOrder
+get_stream_order(Relation relation)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		int32		typmod = attribute->atttypmod;
+		Oid			type;
+
+		if (attribute->attisdropped ||
+			strcmp(NameStr(attribute->attname), columns[0].name) != 0)
+			continue;
+		type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+		if ((type != TEXTOID && type != VARCHAROID) || typmod != -1 ||
+			!get_collation_isdeterministic(attribute->attcollation))
+			return OTHERWISE;
+		return attribute->attcollation == C_COLLATION_OID ? BY_BYTES : EQUAL_BY_BYTES;
+	}
+	return BY_BYTES;			/* no statement will get so far */
+}
+
 /* Is this our key, and in force? */
 static bool
 is_our_key(Relation index)
@@ -216,7 +257,6 @@ is_our_key(Relation index)
 	return index->rd_rel->relam == BTREE_AM_OID &&
 		form->indisunique && form->indisprimary && form->indimmediate &&
 		form->indisvalid && form->indisready && form->indislive &&
-		!form->indcheckxmin &&
 		form->indnatts == Natts_key &&
 		form->indnkeyatts == Anum_key_slot &&
 		form->indkey.values[0] == Anum_stream_id &&
@@ -232,12 +272,24 @@ is_our_key(Relation index)
 }
 
 /*
+ * May the transaction scan the index?  As in core's get_relation_info: some
+ * are not right for a transaction that is older than they are.
+ */
+static bool
+is_for_transaction(Relation index)
+{
+	return !index->rd_index->indcheckxmin ||
+		TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+							  TransactionXmin);
+}
+
+/*
  * Why the direct way cannot be taken to this table, or NULL if it can: the
  * guards that the executor would give, once per change of the table.  When in
  * doubt, the sql way.
  */
 static const char *
-why_not_direct(Relation relation, Oid *key)
+why_not_direct(Relation relation)
 {
 	Form_pg_class form = relation->rd_rel;
 	List	   *indexes;
@@ -269,9 +321,10 @@ why_not_direct(Relation relation, Oid *key)
 	indexes = RelationGetIndexList(relation);
 	if (list_length(indexes) != 1)
 		return "its indexes were changed";
-	*key = linitial_oid(indexes);
-	index = index_open(*key, AccessShareLock);
+	known.key = linitial_oid(indexes);
+	index = index_open(known.key, AccessShareLock);
 	ours = is_our_key(index);
+	known.key_is_young = !is_for_transaction(index);
 	index_close(index, NoLock);
 	if (!ours)
 		return "its key was changed";
@@ -290,14 +343,17 @@ learn(Relation relation, Oid function)
 	known.changed = false;
 	known.function_hash = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
 	check_extension_version();
+	known.order = get_stream_order(relation);
 	known.key = InvalidOid;
-	reason = why_not_direct(relation, &known.key);
+	known.key_is_young = false;
+	reason = why_not_direct(relation);
 	known.plain = reason == NULL;
 	known.valid = !known.changed;
 
 	if (reason == NULL)
-		elog(DEBUG1, "snapshot_store can take the direct way to table \"%s\"",
-			 RelationGetRelationName(relation));
+		elog(DEBUG1, "snapshot_store can take the direct way to table \"%s\"%s",
+			 RelationGetRelationName(relation),
+			 known.key_is_young ? ", once every transaction is younger than its key" : "");
 	else
 		elog(DEBUG1, "snapshot_store must take the sql way to table \"%s\": %s",
 			 RelationGetRelationName(relation), reason);
@@ -311,6 +367,8 @@ open_relation(Oid function, LOCKMODE lockmode)
 	Oid			schema = get_func_namespace(function);
 	Relation	relation;
 
+	if (!OidIsValid(schema))
+		(void) store_function_name(function);	/* which says so */
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
@@ -427,11 +485,26 @@ check_durable(Relation relation)
 	}
 }
 
+/*
+ * Refuse a table that may take the names of two streams for one, or another
+ * one than we do.
+ */
+static void
+check_streams_told_apart(Relation relation)
+{
+	if (known.order == OTHERWISE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"stream_id\" of table \"%s\" does not tell streams apart by the bytes of their names",
+						RelationGetRelationName(relation)),
+				 errhint("It must be of type text, with the collation \"C\" or another that is deterministic.")));
+}
+
 /* Refuse to write where the executor would. */
 static void
 check_may_write(Oid function)
 {
-	char	   *name = psprintf("%s()", get_func_name(function));
+	char	   *name = psprintf("%s()", store_function_name(function));
 
 	if (XactReadOnly)
 		ereport(ERROR,
@@ -444,13 +517,32 @@ check_may_write(Oid function)
 }
 
 /*
+ * store_function_name
+ *		The name of an SQL function that is running.
+ *
+ * Another that it called, such as one under a view, may have dropped it.
+ */
+char *
+store_function_name(Oid function)
+{
+	char	   *name = get_func_name(function);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("the function that is running does not exist any more")));
+	return name;
+}
+
+/*
  * store_table_open
  *		Open the table, and decide how it is reached.
  *
  * "function" is the SQL function that was called.  Raises an error if the
- * user lacks any of the privileges or, for more than reading, if the
- * transaction is read-only or the table is not durable.  Locks are kept to
- * the end of the transaction, as the executor does.
+ * user lacks any of the privileges, if the table does not tell streams apart
+ * as we do, or, for more than reading, if the transaction is read-only or the
+ * table is not durable.  Locks are kept to the end of the transaction, as the
+ * executor does.
  */
 void
 store_table_open(Oid function, AclMode privileges, StoreTable *table)
@@ -464,6 +556,7 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 		check_may_write(function);
 	relation = open_relation(function, lockmode);
 	direct = check_privileges(relation, privileges);
+	check_streams_told_apart(relation);
 	if (writes && snapshot_store_durable)
 		check_durable(relation);
 
@@ -478,7 +571,30 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 
 	table->relation = relation;
 	table->key = direct ? index_open(known.key, lockmode) : NULL;
-	table->access = direct ? &direct_access : &sql_access;
+	if (direct && !is_for_transaction(table->key))
+	{
+		index_close(table->key, NoLock);
+		table->key = NULL;
+	}
+	table->access = table->key != NULL ? &direct_access : &sql_access;
+}
+
+/*
+ * store_table_require_order
+ *		Refuse, for those who walk along the key, a table just opened whose
+ *		streams are not in the order of their names' bytes.
+ */
+void
+store_table_require_order(const StoreTable *table)
+{
+	if (known.order != BY_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"stream_id\" of table \"%s\" does not have the collation \"C\"",
+						RelationGetRelationName(table->relation)),
+				 errdetail("Census, work list and purge go through the streams in the order of their names' bytes."),
+				 errhint("ALTER TABLE %s ALTER stream_id TYPE text COLLATE \"C\" brings it back.",
+						 RelationGetRelationName(table->relation))));
 }
 
 void

@@ -21,5 +21,7 @@
 extern void store_table_open(Oid function, AclMode privileges,
 							 StoreTable *table);
 extern void store_table_close(StoreTable *table);
+extern void store_table_require_order(const StoreTable *table);
+extern char *store_function_name(Oid function);
 
 #endif							/* SNAPSHOT_STORE_RELATION_H */

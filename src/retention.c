@@ -21,10 +21,10 @@ compare(int64 a, int64 b)
 
 /* qsort comparator: by schema version, the newest of a version first. */
 static int
-compare_headers(const void *left, const void *right)
+compare_newest(const void *left, const void *right)
 {
-	const SnapshotHeader *a = left;
-	const SnapshotHeader *b = right;
+	const SnapshotHeader *a = &((const KeptSnapshot *) left)->header;
+	const SnapshotHeader *b = &((const KeptSnapshot *) right)->header;
 	int			result;
 
 	result = compare(a->state_schema_version, b->state_schema_version);
@@ -37,150 +37,203 @@ compare_headers(const void *left, const void *right)
 	return result;
 }
 
-static bool
-was_saved_before(const SnapshotHeader *a, const SnapshotHeader *b)
+/* qsort comparator: the version that was saved last first. */
+static int
+compare_last_saved(const void *left, const void *right)
 {
-	int			result = compare(a->created_at, b->created_at);
+	const KeptSnapshot *a = left;
+	const KeptSnapshot *b = right;
+	int			result;
 
-	return result < 0 || (result == 0 && a->slot < b->slot);
+	result = compare(b->version_saved_at, a->version_saved_at);
+	if (result == 0)
+		result = compare(b->version_slot, a->version_slot);
+	if (result == 0)
+		result = compare(a->header.state_schema_version,
+						 b->header.state_schema_version);
+	return result;
+}
+
+/* qsort comparator: by slot. */
+static int
+compare_slots(const void *left, const void *right)
+{
+	return compare(((const KeptSnapshot *) left)->header.slot,
+				   ((const KeptSnapshot *) right)->header.slot);
+}
+
+static bool
+is_of_version(const KeptSnapshot *row, int64 version)
+{
+	return row->header.state_schema_version == version;
 }
 
 /*
- * While there are more than keep_versions of them, the version to go: of all
- * but the new snapshot's own, the one whose last save is longest ago.
- * Otherwise -1.
+ * Within each version, the newest "keep" stay, of the new snapshot's own with
+ * that one among them, which also replaces one of the same sequence number.
+ * False if there are as many newer ones.  Leaves the rows sorted by version.
  */
-static int64
-version_to_drop(int64 own_version, const SnapshotHeader *kept, int nkept,
-				int keep_versions, const int16 *new_slots)
+static bool
+keep_newest(const SnapshotHeader *new_snapshot,
+			KeptSnapshot *kept, int nkept, int keep)
 {
-	int			nversions = 1;	/* the new snapshot's own */
-	const SnapshotHeader *oldest = NULL;
-	int			i = 0;
+	int			newer = 0;
+	int			places = 0;		/* that are left in the row's version */
 
-	while (i < nkept)
+	qsort(kept, nkept, sizeof(KeptSnapshot), compare_newest);
+	for (int i = 0; i < nkept; i++)
 	{
-		int64		version = kept[i].state_schema_version;
-		const SnapshotHeader *last_save = NULL;
+		KeptSnapshot *row = &kept[i];
+		int64		version = row->header.state_schema_version;
+		int64		sequence_number = row->header.sequence_number;
+		bool		own = version == new_snapshot->state_schema_version;
 
-		for (; i < nkept && kept[i].state_schema_version == version; i++)
-		{
-			if (new_slots[i] != RETENTION_DROPPED &&
-				(last_save == NULL || was_saved_before(last_save, &kept[i])))
-				last_save = &kept[i];
-		}
-		if (last_save == NULL || version == own_version)
-			continue;
-		nversions++;
-		if (oldest == NULL || was_saved_before(last_save, oldest))
-			oldest = last_save;
+		if (i == 0 || !is_of_version(row - 1, version))
+			places = own ? keep - 1 : keep;
+		if (own && sequence_number > new_snapshot->sequence_number)
+			newer++;
+		row->stays = places > 0 &&
+			!(own && sequence_number == new_snapshot->sequence_number);
+		if (row->stays)
+			places--;
 	}
-	return oldest != NULL && nversions > keep_versions ?
-		oldest->state_schema_version : -1;
+	return newer < keep;
+}
+
+/*
+ * When a snapshot was saved.  One that is further ahead than a save may be
+ * (it came from elsewhere) would outlive all others: it counts as the oldest.
+ */
+static TimestampTz
+saved_at(const KeptSnapshot *row, TimestampTz now)
+{
+	return is_too_far_ahead(row->header.created_at, now) ?
+		DT_NOBEGIN : row->header.created_at;
+}
+
+/* Tell each row, sorted by version, when its version was saved last. */
+static void
+find_last_saves(KeptSnapshot *kept, int nkept, TimestampTz now)
+{
+	int			next;
+
+	for (int first = 0; first < nkept; first = next)
+	{
+		int64		version = kept[first].header.state_schema_version;
+		TimestampTz last = DT_NOBEGIN;
+		int16		slot = 0;
+
+		for (next = first; next < nkept && is_of_version(&kept[next], version); next++)
+		{
+			TimestampTz time = saved_at(&kept[next], now);
+
+			if (kept[next].stays &&
+				(time > last || (time == last && kept[next].header.slot > slot)))
+			{
+				last = time;
+				slot = kept[next].header.slot;
+			}
+		}
+		for (int i = first; i < next; i++)
+		{
+			kept[i].version_saved_at = last;
+			kept[i].version_slot = slot;
+		}
+	}
+}
+
+/*
+ * Of the versions that are left, the new snapshot's own and the most recently
+ * saved others stay, "keep_versions" in all.
+ */
+static void
+keep_last_saved_versions(int64 own_version, TimestampTz now,
+						 KeptSnapshot *kept, int nkept, int keep_versions)
+{
+	const KeptSnapshot *last = NULL;
+	int			nversions = 1;
+
+	find_last_saves(kept, nkept, now);
+	qsort(kept, nkept, sizeof(KeptSnapshot), compare_last_saved);
+	for (int i = 0; i < nkept; i++)
+	{
+		KeptSnapshot *row = &kept[i];
+
+		if (!row->stays || is_of_version(row, own_version))
+			continue;
+		if (last == NULL || !is_of_version(last, row->header.state_schema_version))
+			nversions++;
+		last = row;
+		if (nversions > keep_versions)
+			row->stays = false;
+	}
+}
+
+static int
+next_free_slot(const bool *in_use, int from, int capacity)
+{
+	int			slot = from;
+
+	while (slot < capacity && in_use[slot])
+		slot++;
+	/* What stays, and the new snapshot, are not more than there are slots. */
+	Assert(slot < capacity);
+	return slot;
+}
+
+/*
+ * The new snapshot takes the lowest slot that is free or becomes free.  Then
+ * the others above the capacity, which was lowered since, move below it.
+ */
+static void
+assign_slots(KeptSnapshot *kept, int nkept, int capacity, RetentionPlan *plan)
+{
+	bool		in_use[RETENTION_MAX_KEEP * RETENTION_MAX_KEEP_VERSIONS];
+	int			slot;
+
+	memset(in_use, false, capacity);
+	for (int i = 0; i < nkept; i++)
+	{
+		Assert(kept[i].header.slot >= 0);
+		if (kept[i].stays && kept[i].header.slot < capacity)
+			in_use[kept[i].header.slot] = true;
+	}
+
+	slot = next_free_slot(in_use, 0, capacity);
+	plan->slot = slot;
+	plan->overwrites = -1;
+	for (int i = 0; i < nkept; i++)
+	{
+		KeptSnapshot *row = &kept[i];
+
+		row->new_slot = row->header.slot;
+		if (row->stays && row->header.slot >= capacity)
+			row->new_slot = slot = next_free_slot(in_use, slot + 1, capacity);
+		else if (!row->stays && row->header.slot == plan->slot)
+			plan->overwrites = i;
+	}
 }
 
 /*
  * retention_plan
  *		Decide what saving new_snapshot does to a stream.
  *
- * kept are the headers of the stream's nkept rows, in any order; they come
- * back sorted.  new_slots[i] receives the slot that kept[i] has afterwards,
- * or RETENTION_DROPPED.  When plan->store comes back false, nothing at all
- * is to be changed and new_slots means nothing.
+ * kept are the stream's nkept rows, with slots from 0, in any order.  They
+ * come back in the order of their slots, each with whether it stays, and
+ * where.  When plan->store comes back false, nothing at all is to be changed,
+ * and the rest means nothing.
  */
 void
-retention_plan(const SnapshotHeader *new_snapshot,
-			   SnapshotHeader *kept, int nkept,
+retention_plan(const SnapshotHeader *new_snapshot, TimestampTz now,
+			   KeptSnapshot *kept, int nkept,
 			   int keep, int keep_versions,
-			   RetentionPlan *plan, int16 *new_slots)
+			   RetentionPlan *plan)
 {
-	int			capacity = keep * keep_versions;
-	bool		in_use[RETENTION_MAX_KEEP * RETENTION_MAX_KEEP_VERSIONS];
-	int64		own_version = new_snapshot->state_schema_version;
-	int64		version = -1;
-	int			rank = 0;		/* of the next snapshot within its version */
-	bool		ranked = false; /* has the new one taken its rank? */
-	int			free_slot;
-
-	plan->store = true;
-	plan->slot = 0;
-	plan->overwrites = -1;
-
-	if (nkept > 1)
-		qsort(kept, nkept, sizeof(SnapshotHeader), compare_headers);
-
-	/* Within each version, the newest "keep" stay. */
-	for (int i = 0; i < nkept; i++)
-	{
-		if (i == 0 || kept[i].state_schema_version != version)
-		{
-			version = kept[i].state_schema_version;
-			rank = 0;
-		}
-		if (version == own_version &&
-			kept[i].sequence_number <= new_snapshot->sequence_number)
-		{
-			if (!ranked)
-			{
-				ranked = true;
-				rank++;
-			}
-			if (kept[i].sequence_number == new_snapshot->sequence_number)
-			{
-				new_slots[i] = RETENTION_DROPPED;	/* replaced */
-				continue;
-			}
-		}
-		new_slots[i] = rank < keep ? kept[i].slot : RETENTION_DROPPED;
-		rank++;
-		if (version == own_version && !ranked && rank >= keep)
-		{
-			/* "keep" newer ones: there is no room for an older one */
-			plan->store = false;
-			return;
-		}
-	}
-
-	/* Of the versions, the most recently saved "keep_versions" stay. */
-	while ((version = version_to_drop(own_version, kept, nkept, keep_versions,
-									  new_slots)) >= 0)
-	{
-		for (int i = 0; i < nkept; i++)
-		{
-			if (kept[i].state_schema_version == version)
-				new_slots[i] = RETENTION_DROPPED;
-		}
-	}
-
-	/*
-	 * The new snapshot takes the lowest free slot.  Then the survivors above
-	 * the capacity, which was lowered since, move below it.
-	 */
-	memset(in_use, false, capacity);
-	for (int i = 0; i < nkept; i++)
-	{
-		int16		slot = new_slots[i];
-
-		if (slot >= 0 && slot < capacity)
-			in_use[slot] = true;
-	}
-	for (free_slot = 0; in_use[free_slot]; free_slot++)
-		;
-	plan->slot = free_slot;
-	for (int i = 0; i < nkept; i++)
-	{
-		if (new_slots[i] >= capacity)
-		{
-			while (in_use[++free_slot])
-				;
-			new_slots[i] = free_slot;
-		}
-	}
-
-	/* If a dropped one lies there, its row is overwritten. */
-	for (int i = 0; i < nkept; i++)
-	{
-		if (new_slots[i] == RETENTION_DROPPED && kept[i].slot == plan->slot)
-			plan->overwrites = i;
-	}
+	plan->store = keep_newest(new_snapshot, kept, nkept, keep);
+	if (plan->store)
+		keep_last_saved_versions(new_snapshot->state_schema_version, now,
+								 kept, nkept, keep_versions);
+	qsort(kept, nkept, sizeof(KeptSnapshot), compare_slots);
+	if (plan->store)
+		assign_slots(kept, nkept, keep * keep_versions, plan);
 }

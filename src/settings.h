@@ -18,4 +18,7 @@ extern bool snapshot_store_durable;
 extern int	snapshot_store_max_state_size;
 extern int	snapshot_store_access_path;
 
+/* A value of it that was refused, or NULL. */
+extern const char *snapshot_store_refused_max_state_size;
+
 #endif							/* SNAPSHOT_STORE_SETTINGS_H */

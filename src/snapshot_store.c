@@ -17,6 +17,7 @@
 
 #include "fmgr.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "retention.h"
@@ -30,6 +31,7 @@ bool		snapshot_store_enabled;
 bool		snapshot_store_durable;
 int			snapshot_store_max_state_size;
 int			snapshot_store_access_path;
+const char *snapshot_store_refused_max_state_size = NULL;
 
 static const struct config_enum_entry access_path_options[] = {
 	{"auto", ACCESS_PATH_AUTO, false},
@@ -45,6 +47,39 @@ is_defined(const char *setting)
 {
 	return GetConfigOption(setting, true, false) != NULL &&
 		(GetConfigOptionFlags(setting, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
+}
+
+/*
+ * Define the one setting that is not everybody's.
+ *
+ * A placeholder holds the last value that was given, whoever gave it.  If it
+ * is refused now, that makes a warning, and the value that it had replaced,
+ * such as the database's, is gone; so remember that.
+ */
+static void
+define_max_state_size(void)
+{
+	const char *name = "snapshot_store.max_state_size";
+	const char *placeholder = GetConfigOption(name, true, false);
+	char	   *given = NULL;
+	int			value;
+
+	if (is_defined(name))
+		return;
+	if (placeholder != NULL)
+		given = MemoryContextStrdup(TopMemoryContext, placeholder);
+	DefineCustomIntVariable(name,
+							"The largest state that may be saved, with its metadata.",
+							"Counted before compression. 0 means no limit.",
+							&snapshot_store_max_state_size, 0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	if (given == NULL)
+		return;
+	if (!parse_int(given, &value, GUC_UNIT_BYTE, NULL) ||
+		value != snapshot_store_max_state_size)
+		snapshot_store_refused_max_state_size = given;
+	else
+		pfree(given);
 }
 
 /*
@@ -78,12 +113,7 @@ _PG_init(void)
 								 "When off, synchronous_commit decides, and the table may be unlogged.",
 								 &snapshot_store_durable, true,
 								 PGC_USERSET, 0, NULL, NULL, NULL);
-	if (!is_defined("snapshot_store.max_state_size"))
-		DefineCustomIntVariable("snapshot_store.max_state_size",
-								"The largest state that may be saved.",
-								"Counted before compression. 0 means no limit.",
-								&snapshot_store_max_state_size, 0, 0, INT_MAX,
-								PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	define_max_state_size();
 	if (!is_defined("snapshot_store.access_path"))
 		DefineCustomEnumVariable("snapshot_store.access_path",
 								 "How the functions reach the table.",

@@ -14,6 +14,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "durability.h"
 #include "relation.h"
@@ -23,24 +24,17 @@
 
 /*
  * After how many rounds without effect the server decides, whatever the rows
- * look like.
+ * look like.  After as many again, it is an error.
  */
 #define MAX_ROUNDS_IN_VAIN	100
 
-/* The rows of a stream, as last read, and the slots they are to have. */
+/* The rows of a stream, as last read, in the order of their slots. */
 typedef struct StreamRows
 {
-	SnapshotHeader *headers;
-	int16	   *new_slots;
+	KeptSnapshot *kept;
 	int			count;
 	int			allocated;
 } StreamRows;
-
-static void *
-resize(void *pointer, Size size)
-{
-	return pointer == NULL ? palloc(size) : repalloc(pointer, size);
-}
 
 static void
 read_rows(const StoreTable *table, text *stream_id, StreamRows *rows)
@@ -52,13 +46,18 @@ read_rows(const StoreTable *table, text *stream_id, StreamRows *rows)
 	table->access->scan_begin(table, stream_id, NULL, &scan);
 	while (table->access->scan_next(&scan, &row))
 	{
-		if (rows->count == rows->allocated)
+		CHECK_FOR_INTERRUPTS();
+		if (rows->kept == NULL)
 		{
-			rows->allocated = Max(4, 2 * rows->allocated);
-			rows->headers = resize(rows->headers, rows->allocated * sizeof(SnapshotHeader));
-			rows->new_slots = resize(rows->new_slots, rows->allocated * sizeof(int16));
+			rows->allocated = 4;
+			rows->kept = palloc(rows->allocated * sizeof(KeptSnapshot));
 		}
-		rows->headers[rows->count++] = row.header;
+		else if (rows->count == rows->allocated)
+		{
+			rows->allocated *= 2;
+			rows->kept = repalloc(rows->kept, rows->allocated * sizeof(KeptSnapshot));
+		}
+		rows->kept[rows->count++].header = row.header;
 	}
 	table->access->scan_end(&scan);
 }
@@ -91,8 +90,8 @@ same_rows(const StreamRows *a, const StreamRows *b)
 		return false;
 	for (int i = 0; i < a->count; i++)
 	{
-		const SnapshotHeader *x = &a->headers[i];
-		const SnapshotHeader *y = &b->headers[i];
+		const SnapshotHeader *x = &a->kept[i].header;
+		const SnapshotHeader *y = &b->kept[i].header;
 
 		if (x->slot != y->slot ||
 			x->state_schema_version != y->state_schema_version ||
@@ -108,13 +107,15 @@ static WriteResult
 write_snapshot(const StoreTable *table, StreamSnapshot *snapshot,
 			   const RetentionPlan *plan, const StreamRows *rows, bool insist)
 {
+	const SnapshotHeader *overwritten = plan->overwrites < 0 ? NULL :
+		&rows->kept[plan->overwrites].header;
+
 	snapshot->header.slot = plan->slot;
 	if (insist)
-		return table_sql_insist(table, snapshot,
+		return table_sql_insist(table, snapshot, overwritten,
 								snapshot_store_keep_versions == 1);
-	if (plan->overwrites >= 0)
-		return table->access->update(table, &rows->headers[plan->overwrites],
-									 snapshot);
+	if (overwritten != NULL)
+		return table->access->update(table, overwritten, snapshot);
 	return table->access->insert(table, snapshot);
 }
 
@@ -128,42 +129,34 @@ static void
 write_others(const StoreTable *table, text *stream_id,
 			 const RetentionPlan *plan, const StreamRows *rows)
 {
-	int			last_slot = -1;
-
-	for (;;)
+	for (int i = 0; i < rows->count; i++)
 	{
-		int			next = -1;
+		const KeptSnapshot *row = &rows->kept[i];
 
-		for (int i = 0; i < rows->count; i++)
-		{
-			int16		slot = rows->headers[i].slot;
-
-			if (i != plan->overwrites && rows->new_slots[i] != slot &&
-				slot > last_slot &&
-				(next < 0 || slot < rows->headers[next].slot))
-				next = i;
-		}
-		if (next < 0)
-			return;
-		last_slot = rows->headers[next].slot;
-		if (rows->new_slots[next] == RETENTION_DROPPED)
-			table_sql_remove(table, stream_id, &rows->headers[next]);
-		else
-			table_sql_move(table, stream_id, &rows->headers[next],
-						   rows->new_slots[next]);
+		CHECK_FOR_INTERRUPTS();
+		if (row->stays && row->new_slot != row->header.slot)
+			table_sql_move(table, stream_id, &row->header, row->new_slot);
+		else if (!row->stays && i != plan->overwrites)
+			table_sql_remove(table, stream_id, &row->header);
 	}
 }
 
+static bool
+has_slot_zero(const StreamRows *rows)
+{
+	return rows->count > 0 && rows->kept[0].header.slot == 0;
+}
+
 /* Take the row in slot 0, if it is there, out of the rows into *taken. */
-static void
+static bool
 take_slot_zero(StreamRows *rows, SnapshotHeader *taken)
 {
-	if (rows->count == 0 || rows->headers[0].slot != 0)
-		return;
-	*taken = rows->headers[0];
+	if (!has_slot_zero(rows))
+		return false;
+	*taken = rows->kept[0].header;
 	rows->count--;
-	memmove(rows->headers, rows->headers + 1,
-			rows->count * sizeof(SnapshotHeader));
+	memmove(rows->kept, rows->kept + 1, rows->count * sizeof(KeptSnapshot));
+	return true;
 }
 
 /*
@@ -185,11 +178,21 @@ check_serializable(const StoreTable *table, text *stream_id,
 	read_rows(table, stream_id, &latest);
 	PopActiveSnapshot();
 	if (without_own)
-		take_slot_zero(&latest, &own);
+		(void) take_slot_zero(&latest, &own);
 	if (!same_rows(&latest, rows))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent update")));
+}
+
+static void
+refuse_moving_stream(const text *stream_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("stream \"%s\" changes with each attempt to save it",
+					text_to_cstring(stream_id)),
+			 errhint("Look at the triggers and rules of table \"%s\".", TABLE_NAME)));
 }
 
 /*
@@ -203,11 +206,14 @@ check_serializable(const StoreTable *table, text *stream_id,
  *
  * A round that another writer thwarted is repeated.  One that affected no row,
  * although the next reads just the same, has met something else that has a
- * say, a policy or a trigger: then the server decides.
+ * say, a policy or a trigger: then the server decides.  If even that affects
+ * no row, and again the next round reads just the same, a trigger has refused
+ * the snapshot.
  */
 static bool
 save(const StoreTable *table, StreamSnapshot *snapshot)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	StreamRows	rows = {0};
 	StreamRows	last_rows = {0};
 	WriteResult result = WRITE_DONE;
@@ -215,57 +221,64 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 		snapshot_store_keep_versions == 1;
 	bool		lock_tried = false;
 	bool		inserted = false;	/* the new snapshot is in slot 0 */
+	bool		insisted = false;
 	int			rounds_in_vain = 0;
 	bool		done = false;
 	bool		stored = false;
 
 	while (!done)
 	{
-		SnapshotHeader lowest = {.slot = -1};
-		SnapshotHeader own = {.slot = -1};
+		SnapshotHeader own;
 		RetentionPlan plan;
+		bool		own_is_there = false;
 		bool		in_vain = false;
+		bool		refused = false;
 
 		begin_round(table, snapshot->stream_id, &rows, &last_rows);
 		if (inserted)
-			take_slot_zero(&rows, &own);
+			own_is_there = take_slot_zero(&rows, &own);
 		if (inserted || lock_tried)
 			check_serializable(table, snapshot->stream_id, &rows, inserted);
-		if (rows.count > 0)
-			lowest = rows.headers[0];
-		retention_plan(&snapshot->header, rows.headers, rows.count,
-					   snapshot_store_keep, snapshot_store_keep_versions,
-					   &plan, rows.new_slots);
 
 		/* A trigger may make the rows look different each time. */
 		if (result == WRITE_NO_ROW)
-			in_vain = same_rows(&rows, &last_rows) ||
-				++rounds_in_vain >= MAX_ROUNDS_IN_VAIN;
+		{
+			bool		unchanged = same_rows(&rows, &last_rows);
 
+			refused = insisted && unchanged;
+			in_vain = unchanged || ++rounds_in_vain >= MAX_ROUNDS_IN_VAIN;
+			if (rounds_in_vain >= 2 * MAX_ROUNDS_IN_VAIN)
+				refuse_moving_stream(snapshot->stream_id);
+		}
+
+		retention_plan(&snapshot->header, now, rows.kept, rows.count,
+					   snapshot_store_keep, snapshot_store_keep_versions, &plan);
 		if (inserted)
 		{
 			/* Under the lock it turns out whether it may stay. */
 			if (plan.store)
 				write_others(table, snapshot->stream_id, &plan, &rows);
-			else
+			else if (own_is_there)
 				table_sql_remove(table, snapshot->stream_id, &own);
 			stored = plan.store;
 			done = true;
 		}
-		else if (!plan.store)
+		else if (!plan.store || refused)
 			done = true;
-		else if (lowest.slot == 0 && !lock_tried &&
+		else if (has_slot_zero(&rows) && !lock_tried &&
 				 !(default_settings && rows.count == 1))
 		{
-			result = table->access->lock(table, snapshot->stream_id, &lowest);
+			result = table->access->lock(table, snapshot->stream_id,
+										 &rows.kept[0].header);
 			lock_tried = result == WRITE_DONE || in_vain;
 			if (in_vain)
 				result = WRITE_DONE;	/* not to be had: go on without it */
 		}
 		else
 		{
-			result = write_snapshot(table, snapshot, &plan, &rows, in_vain);
-			if (result == WRITE_DONE && lowest.slot != 0 && !default_settings)
+			insisted = in_vain;
+			result = write_snapshot(table, snapshot, &plan, &rows, insisted);
+			if (result == WRITE_DONE && !has_slot_zero(&rows) && !default_settings)
 				inserted = true;
 			else if (result == WRITE_DONE)
 			{
@@ -273,8 +286,6 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 				stored = true;
 				done = true;
 			}
-			else
-				done = in_vain;
 		}
 		PopActiveSnapshot();
 	}
@@ -311,6 +322,7 @@ store_save(Oid function, StreamSnapshot *snapshot)
 static int
 compare_snapshots(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();		/* there may be millions */
 	return compare_stream_ids((*(StreamSnapshot *const *) a)->stream_id,
 							  (*(StreamSnapshot *const *) b)->stream_id);
 }
@@ -426,7 +438,7 @@ check_kind(Oid function, const StreamSnapshot *found, StateKind kind)
 						text_to_cstring(found->stream_id))));
 	if (found->kind == kind)
 		return;
-	name = get_func_name(function);
+	name = store_function_name(function);
 	if (is_bytea)
 		name = psprintf("%s%s", name, suffix);
 	else

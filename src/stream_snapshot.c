@@ -5,6 +5,10 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #include "settings.h"
 #include "stream_snapshot.h"
@@ -60,22 +64,147 @@ fetch_external(StreamSnapshot *snapshot)
 		snapshot->metadata = PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(snapshot->metadata)));
 }
 
-/* The state's raw bytes against snapshot_store.max_state_size. */
+/* created_at, against the server's clock. */
 void
-validate_state_size(Datum state)
+validate_created_at(TimestampTz created_at, TimestampTz now)
 {
+	if (TIMESTAMP_NOT_FINITE(created_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("created_at must be finite")));
+	if (is_too_far_ahead(created_at, now))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("created_at is more than a day ahead of the server's clock"),
+				 errdetail("It is %s; the clock says %s.",
+						   pstrdup(timestamptz_to_str(created_at)),
+						   pstrdup(timestamptz_to_str(now))),
+				 errhint("Check the caller's clock, and the unit in which it passes times.")));
+}
+
+/* How many bytes a string takes as JSON; see core's escape_json. */
+static Size
+json_string_size(const char *string, int length)
+{
+	Size		size = 2;
+
+	for (int i = 0; i < length; i++)
+	{
+		unsigned char c = string[i];
+
+		if (c == '"' || c == '\\' || (c >= '\b' && c <= '\r' && c != '\v'))
+			size += 2;
+		else
+			size += c < ' ' ? 6 : 1;
+	}
+	return size;
+}
+
+static Size
+json_scalar_size(const JsonbValue *value)
+{
+	char	   *number;
 	Size		size;
 
-	if (snapshot_store_max_state_size == 0)
-		return;
-	size = toast_raw_datum_size(state) - VARHDRSZ;
-	if (size > (Size) snapshot_store_max_state_size)
+	switch (value->type)
+	{
+		case jbvString:
+			return json_string_size(value->val.string.val, value->val.string.len);
+		case jbvNumeric:
+			number = DatumGetCString(DirectFunctionCall1(numeric_out,
+														 NumericGetDatum(value->val.numeric)));
+			size = strlen(number);
+			pfree(number);
+			return size;
+		case jbvBool:
+			return value->val.boolean ? strlen("true") : strlen("false");
+		default:
+			return strlen("null");
+	}
+}
+
+/*
+ * How many bytes metadata take as text (see core's JsonbToCString), or more
+ * than METADATA_MAX_TEXT_BYTES: then the rest is not looked at.  A number of a
+ * few bytes can have 147,000 digits, so the binary size says nothing.
+ */
+static Size
+metadata_text_size(Jsonb *metadata)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&metadata->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	bool		first = true;	/* no comma comes before what follows */
+	Size		size = 0;
+
+	while (size <= METADATA_MAX_TEXT_BYTES &&
+		   (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		bool		ends = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
+		bool		begins = token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT;
+
+		if (!first && !ends)
+			size += strlen(", ");
+		size += begins || ends ? strlen("{") : json_scalar_size(&value);
+		if (token == WJB_KEY)
+			size += strlen(": ");
+		first = begins || token == WJB_KEY;
+	}
+	return size;
+}
+
+/* State and metadata against what can be dumped, and the setting. */
+void
+validate_sizes(const StreamSnapshot *snapshot)
+{
+	Size		size = toast_raw_datum_size(snapshot->state) - VARHDRSZ;
+
+	if (size > STATE_MAX_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("state is too large"),
 				 errdetail("It has %zu bytes; the limit is %d bytes.",
+						   size, STATE_MAX_BYTES)));
+	if (snapshot->has_metadata)
+	{
+		Jsonb	   *metadata = DatumGetJsonbP(snapshot->metadata);
+
+		if (metadata_text_size(metadata) > METADATA_MAX_TEXT_BYTES)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("metadata is too large"),
+					 errdetail("As text it has more than %d bytes.",
+							   METADATA_MAX_TEXT_BYTES)));
+		size += VARSIZE(metadata) - VARHDRSZ;
+		if (PointerGetDatum(metadata) != snapshot->metadata)
+			pfree(metadata);
+	}
+
+	/* What was refused may have hidden a limit that nobody knows now. */
+	if (snapshot_store_refused_max_state_size != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("this session cannot save, since it was refused a value of snapshot_store.max_state_size"),
+				 errdetail("The value \"%s\" was given before the library was loaded, invalid or by one who may not set it. It has replaced the one that holds otherwise.",
+						   snapshot_store_refused_max_state_size),
+				 errhint("Connect again without it: look at the connection's options, and at ALTER ROLE and ALTER DATABASE.")));
+	if (snapshot_store_max_state_size > 0 &&
+		size > (Size) snapshot_store_max_state_size)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("state is too large"),
+				 snapshot->has_metadata ?
+				 errdetail("With its metadata it has %zu bytes; the limit is %d bytes.",
+						   size, snapshot_store_max_state_size) :
+				 errdetail("It has %zu bytes; the limit is %d bytes.",
 						   size, snapshot_store_max_state_size),
 				 errhint("A superuser can change the limit, snapshot_store.max_state_size.")));
+}
+
+text *
+copy_stream_id(const text *stream_id)
+{
+	return (text *) DatumGetPointer(datumCopy(PointerGetDatum(stream_id), false, -1));
 }
 
 /* In the order of the key: by bytes. */

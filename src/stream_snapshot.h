@@ -11,9 +11,18 @@
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
 #include "utils/array.h"
+#include "utils/timestamp.h"
 
 #define STREAM_ID_MAX_BYTES			2000
 #define STATE_SCHEMA_VERSION_MAX	((int64) PG_UINT32_MAX)
+
+/*
+ * COPY, and with it a dump, writes a row in text in one value of less than
+ * 1 GB, and logical replication puts an old and a new row into one message: a
+ * state takes up to twice its size in each (bytea in hex, backslashes).
+ */
+#define STATE_MAX_BYTES				(200 * 1024 * 1024)
+#define METADATA_MAX_TEXT_BYTES		(1024 * 1024)
 
 /* A snapshot without its stream and state, and where its row lies. */
 typedef struct SnapshotHeader
@@ -66,10 +75,22 @@ typedef struct SnapshotBounds
 extern void validate_stream_id(const text *stream_id);
 extern void validate_state_schema_version(const char *parameter, int64 version);
 extern void validate_not_negative(const char *parameter, int64 value);
-extern void validate_state_size(Datum state);
+extern void validate_created_at(TimestampTz created_at, TimestampTz now);
+extern void validate_sizes(const StreamSnapshot *snapshot);
 
 extern void fetch_external(StreamSnapshot *snapshot);
 
+/*
+ * Is a snapshot's time further ahead of the clock than clocks may differ?
+ * Where the latest time counts, it would win for as long.
+ */
+static inline bool
+is_too_far_ahead(TimestampTz created_at, TimestampTz now)
+{
+	return created_at > now + USECS_PER_DAY;
+}
+
+extern text *copy_stream_id(const text *stream_id);
 extern int	compare_stream_ids(const text *a, const text *b);
 extern bool has_prefix(const text *stream_id, const text *prefix);
 extern bool is_recognized(const RecognizedVersions *recognized, int64 version);

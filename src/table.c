@@ -29,25 +29,43 @@ table_form_row(const StreamSnapshot *snapshot, Datum *values, bool *isnull)
 	isnull[Anum_metadata - 1] = !snapshot->has_metadata;
 }
 
-/* The values of a row as a snapshot, but for the stream, which is known. */
+void
+table_refuse_null(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("a snapshot in table \"%s\" has a null in a column that must not have one",
+					TABLE_NAME),
+			 errhint("Delete the row, or complete it.")));
+}
+
+/*
+ * The values of a row as a snapshot, but for the stream, which is known.  They
+ * are checked like arguments: the owner can drop our constraints, or put
+ * something else in the table's place.
+ */
 void
 table_read_row(const Datum *values, const bool *isnull, StreamSnapshot *snapshot)
 {
 	SnapshotHeader *header = &snapshot->header;
 
-	/* Not through our constraints, but the owner can drop them. */
 	if (isnull[Anum_slot - 1] || isnull[Anum_state_schema_version - 1] ||
 		isnull[Anum_sequence_number - 1] || isnull[Anum_created_at - 1])
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a snapshot in table \"%s\" has a null in a column that must not have one",
-						TABLE_NAME),
-				 errhint("Delete the row, or complete it.")));
-
+		table_refuse_null();
 	header->slot = DatumGetInt16(values[Anum_slot - 1]);
 	header->state_schema_version = DatumGetInt64(values[Anum_state_schema_version - 1]);
 	header->sequence_number = DatumGetInt64(values[Anum_sequence_number - 1]);
 	header->created_at = DatumGetTimestampTz(values[Anum_created_at - 1]);
+	if (header->slot < 0 || header->sequence_number < 0 ||
+		header->state_schema_version < 0 ||
+		header->state_schema_version > STATE_SCHEMA_VERSION_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a snapshot in table \"%s\" has a number out of range", TABLE_NAME),
+				 errdetail("It has slot %d, state_schema_version %lld and sequence_number %lld.",
+						   header->slot, (long long) header->state_schema_version,
+						   (long long) header->sequence_number),
+				 errhint("Delete the row, or correct it.")));
 	if (!isnull[Anum_state - 1])
 	{
 		snapshot->kind = STATE_JSON;

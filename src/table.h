@@ -28,6 +28,9 @@
 #define Anum_metadata				8
 #define Natts_snapshot_store		8
 
+/* As many as there are slots. */
+#define MAX_ROWS_OF_STREAM			(PG_INT16_MAX + 1)
+
 /* The columns of its key. */
 #define Anum_key_stream_id				1
 #define Anum_key_slot					2
@@ -97,6 +100,7 @@ extern WriteResult table_sql_insert(const StoreTable *table,
 									const StreamSnapshot *snapshot);
 extern WriteResult table_sql_insist(const StoreTable *table,
 									const StreamSnapshot *snapshot,
+									const SnapshotHeader *overwritten,
 									bool over_any_version);
 extern void table_sql_move(const StoreTable *table, text *stream_id,
 						   const SnapshotHeader *row, int16 slot);
@@ -121,10 +125,10 @@ typedef struct KeyWalk
 	int			fetch;			/* how many rows it reads at a time */
 	struct SPITupleTable *rows;
 	uint64		next;
-	/* the current row */
-	text	   *stream_id;
-	int16		slot;
+	/* the current row, at first the one before; its name is a copy */
+	KeyPosition at;
 	int64		state_schema_version;
+	bool		new_stream;		/* is it the first of its stream? */
 } KeyWalk;
 
 /* How many rows a walk reads at a time; fewer if it is to see fewer. */
@@ -146,5 +150,6 @@ extern void table_form_row(const StreamSnapshot *snapshot,
 						   Datum *values, bool *isnull);
 extern void table_read_row(const Datum *values, const bool *isnull,
 						   StreamSnapshot *snapshot);
+extern void table_refuse_null(void) pg_attribute_noreturn();
 
 #endif							/* SNAPSHOT_STORE_TABLE_H */

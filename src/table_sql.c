@@ -98,8 +98,9 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 
 	/*
-	 * Guarded, so that even now no older snapshot replaces a newer one; $9:
-	 * may another version's be replaced?
+	 * Guarded, so that even now no older snapshot replaces a newer one, nor one
+	 * of another version, unless it is the one that is to go ($9, $10, $11) or
+	 * any may ($12).
 	 */
 	[INSIST_ON_ROW] = {
 		ROW_INSERT "DO UPDATE SET "
@@ -108,8 +109,11 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"created_at = excluded.created_at, state = excluded.state, "
 		"state_bytea = excluded.state_bytea, metadata = excluded.metadata "
 		"WHERE CASE WHEN kept.state_schema_version OPERATOR(pg_catalog.=) excluded.state_schema_version "
-		"THEN kept.sequence_number OPERATOR(pg_catalog.<=) excluded.sequence_number ELSE $9 END",
-		9, {ROW_TYPES, BOOLOID}
+		"THEN kept.sequence_number OPERATOR(pg_catalog.<=) excluded.sequence_number "
+		"ELSE $12 OR (kept.state_schema_version OPERATOR(pg_catalog.=) $9"
+		" AND kept.sequence_number OPERATOR(pg_catalog.=) $10"
+		" AND kept.created_at OPERATOR(pg_catalog.=) $11) END",
+		12, {ROW_TYPES, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID}
 	},
 	[UPDATE_ROW] = {
 		"UPDATE %1$s SET slot = $2, state_schema_version = $3, "
@@ -214,6 +218,12 @@ get_plan(const StoreTable *table, Statement statement)
 	 */
 	bool		keeps = table->relation->rd_rules == NULL;
 
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("the schema of table \"%s\" does not exist any more",
+						TABLE_NAME)));
+
 	/*
 	 * The plans name the schema.  After a rename they are made anew; the old
 	 * ones are left alone, because an outer call may be running one.
@@ -227,14 +237,14 @@ get_plan(const StoreTable *table, Statement statement)
 	plan = plans[statement];
 	if (plan == NULL || !keeps)
 	{
-		const StatementText *text = &statements[statement];
+		const StatementText *prepared = &statements[statement];
 		StringInfoData command;
 
 		initStringInfo(&command);
-		appendStringInfo(&command, text->text,
+		appendStringInfo(&command, prepared->text,
 						 quote_qualified_identifier(schema, TABLE_NAME));
-		plan = SPI_prepare_cursor(command.data, text->nparameters,
-								  unconstify(Oid *, &text->types[0]),
+		plan = SPI_prepare_cursor(command.data, prepared->nparameters,
+								  unconstify(Oid *, &prepared->types[0]),
 								  CURSOR_OPT_GENERIC_PLAN);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed for \"%s\": %s",
@@ -249,13 +259,13 @@ get_plan(const StoreTable *table, Statement statement)
 	return plan;
 }
 
-/* Run a statement, with SPI connected. */
+/* Run a statement, with SPI connected; max_rows 0 is no limit. */
 static void
 execute(const StoreTable *table, Statement statement,
-		Datum *values, const char *nulls, bool read_only)
+		Datum *values, const char *nulls, bool read_only, long max_rows)
 {
 	SPIPlanPtr	plan = get_plan(table, statement);
-	int			result = SPI_execute_plan(plan, values, nulls, read_only, 0);
+	int			result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
 
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s",
@@ -270,7 +280,7 @@ write_rows(const StoreTable *table, Statement statement,
 	uint64		nrows;
 
 	SPI_connect();
-	execute(table, statement, values, nulls, false);
+	execute(table, statement, values, nulls, false, 0);
 	nrows = SPI_processed;
 	SPI_finish();
 	return nrows;
@@ -296,7 +306,13 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 	if (recognized != NULL)
 		values[1] = PointerGetDatum(recognized->array);
 	execute(table, recognized == NULL ? SCAN_ALL : SCAN_RECOGNIZED,
-			values, NULL, true);
+			values, NULL, true, MAX_ROWS_OF_STREAM + 1);
+	if (SPI_processed > MAX_ROWS_OF_STREAM)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stream \"%s\" has more snapshots than slots",
+						text_to_cstring(stream_id)),
+				 errhint("Delete those that are too many, or give the table back its key.")));
 	scan->rows = SPI_tuptable;
 	scan->next = 0;
 	MemoryContextSwitchTo(caller);
@@ -366,19 +382,28 @@ table_sql_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 
 /*
  * Write a snapshot where no row was affected although no other writer was
- * seen, in a form in which the server says why: a policy's error stands.  No
- * row now means that a trigger has refused it.
+ * seen, in a form in which the server says why: a policy's error stands.  It
+ * goes over the row that was to be overwritten, if there was one, and over a
+ * row of another version only if it may be any.
  */
 WriteResult
 table_sql_insist(const StoreTable *table, const StreamSnapshot *snapshot,
-				 bool over_any_version)
+				 const SnapshotHeader *overwritten, bool over_any_version)
 {
 	Datum		values[MAX_PARAMETERS];
 	char		nulls[MAX_PARAMETERS];
 
 	memset(nulls, ' ', sizeof(nulls));
 	form_row_parameters(snapshot, values, nulls);
-	values[Natts_snapshot_store] = BoolGetDatum(over_any_version);
+	if (overwritten != NULL)
+	{
+		values[8] = Int64GetDatum(overwritten->state_schema_version);
+		values[9] = Int64GetDatum(overwritten->sequence_number);
+		values[10] = TimestampTzGetDatum(overwritten->created_at);
+	}
+	else
+		memset(&nulls[8], 'n', 3);
+	values[11] = BoolGetDatum(over_any_version);
 	return write_row(table, INSIST_ON_ROW, values, nulls);
 }
 
@@ -470,14 +495,48 @@ table_walk_begin(const StoreTable *table, const KeyPosition *after, int fetch,
 	walk->rows = NULL;
 	walk->next = 0;
 	MemoryContextSwitchTo(caller);
+	walk->at.stream_id = copy_stream_id(after->stream_id);
+	walk->at.slot = after->slot;
 }
 
+/*
+ * Go on to the row, which must come after the one before: the callers rely on
+ * the order, and on an end.
+ */
+static void
+walk_to(KeyWalk *walk, HeapTuple row, TupleDesc desc)
+{
+	Datum		values[Natts_key];
+	bool		isnull[Natts_key];
+	text	   *stream_id;
+	int			comparison;
+
+	heap_deform_tuple(row, desc, values, isnull);
+	if (isnull[Anum_key_stream_id - 1] || isnull[Anum_key_slot - 1] ||
+		isnull[Anum_key_state_schema_version - 1])
+		table_refuse_null();
+	stream_id = DatumGetTextPP(values[Anum_key_stream_id - 1]);
+	comparison = compare_stream_ids(stream_id, walk->at.stream_id);
+	walk->new_stream = comparison > 0;
+	if (walk->new_stream)
+	{
+		pfree(walk->at.stream_id);
+		walk->at.stream_id = copy_stream_id(stream_id);
+	}
+	else if (comparison < 0 ||
+			 DatumGetInt16(values[Anum_key_slot - 1]) <= walk->at.slot)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the keys of table \"%s\" are not in their order", TABLE_NAME),
+				 errhint("REINDEX TABLE %s may help.", TABLE_NAME)));
+	walk->at.slot = DatumGetInt16(values[Anum_key_slot - 1]);
+	walk->state_schema_version = DatumGetInt64(values[Anum_key_state_schema_version - 1]);
+}
+
+/* Go on to the next row; false at the end. */
 bool
 table_walk_next(KeyWalk *walk)
 {
-	HeapTuple	tuple;
-	bool		isnull;
-
 	if (walk->rows == NULL || walk->next == walk->rows->numvals)
 	{
 		MemoryContext caller = CurrentMemoryContext;
@@ -490,14 +549,7 @@ table_walk_next(KeyWalk *walk)
 		if (walk->rows->numvals == 0)
 			return false;
 	}
-	tuple = walk->rows->vals[walk->next++];
-	walk->stream_id = DatumGetTextPP(SPI_getbinval(tuple, walk->rows->tupdesc,
-												   Anum_key_stream_id, &isnull));
-	walk->slot = DatumGetInt16(SPI_getbinval(tuple, walk->rows->tupdesc,
-											 Anum_key_slot, &isnull));
-	walk->state_schema_version =
-		DatumGetInt64(SPI_getbinval(tuple, walk->rows->tupdesc,
-									Anum_key_state_schema_version, &isnull));
+	walk_to(walk, walk->rows->vals[walk->next++], walk->rows->tupdesc);
 	return true;
 }
 

@@ -33,23 +33,16 @@ typedef struct StreamWalk
 {
 	KeyWalk		keys;
 	const text *prefix;
-	text	   *stream_id;		/* a copy of the current stream's id, or NULL */
 	int64		number;			/* of the current stream, from 1 */
 } StreamWalk;
-
-static text *
-copy_text(const text *value)
-{
-	return (text *) DatumGetPointer(datumCopy(PointerGetDatum(value), false, -1));
-}
 
 static void
 begin_walk(const StoreTable *table, const text *prefix,
 		   const KeyPosition *after, int fetch, StreamWalk *walk)
 {
+	store_table_require_order(table);
 	table_walk_begin(table, after, fetch, &walk->keys);
 	walk->prefix = prefix;
-	walk->stream_id = NULL;
 	walk->number = 0;
 }
 
@@ -59,17 +52,11 @@ next_row(StreamWalk *walk, bool *first)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (!table_walk_next(&walk->keys) ||
-		!has_prefix(walk->keys.stream_id, walk->prefix))
+		!has_prefix(walk->keys.at.stream_id, walk->prefix))
 		return false;
-	*first = walk->stream_id == NULL ||
-		compare_stream_ids(walk->stream_id, walk->keys.stream_id) != 0;
+	*first = walk->number == 0 || walk->keys.new_stream;
 	if (*first)
-	{
-		if (walk->stream_id != NULL)
-			pfree(walk->stream_id);
-		walk->stream_id = copy_text(walk->keys.stream_id);
 		walk->number++;
-	}
 	return true;
 }
 
@@ -79,6 +66,7 @@ compare_versions(const ListCell *a, const ListCell *b)
 	const VersionCensus *x = lfirst(a);
 	const VersionCensus *y = lfirst(b);
 
+	CHECK_FOR_INTERRUPTS();		/* there may be millions */
 	return (x->state_schema_version > y->state_schema_version) -
 		(x->state_schema_version < y->state_schema_version);
 }
@@ -95,7 +83,7 @@ upkeep_census(Oid function, text *prefix)
 	HTAB	   *versions;
 	HASH_SEQ_STATUS status;
 	VersionCensus *version;
-	KeyPosition start = {prefix, -1};
+	KeyPosition start = {prefix, PG_INT16_MIN};
 	StoreTable	table;
 	StreamWalk	walk;
 	bool		first;
@@ -138,19 +126,21 @@ upkeep_census(Oid function, text *prefix)
 
 /*
  * upkeep_outdated
- *		List the ids of streams that hold snapshots, none of them recognized:
- *		the first max_streams after after_stream_id, which may be NULL.
+ *		Hand the ids of streams that hold snapshots, none of them recognized, to
+ *		the receiver: the first max_streams after after_stream_id, which may be
+ *		NULL.
  */
-List *
+void
 upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized,
-				int max_streams, text *after_stream_id)
+				int max_streams, text *after_stream_id,
+				StreamReceiver receive, void *arg)
 {
 	StoreTable	table;
 	StreamWalk	walk;
-	KeyPosition start = {prefix, -1};
+	KeyPosition start = {prefix, PG_INT16_MIN};
 	text	   *candidate = NULL;
+	int			found = 0;
 	bool		first;
-	List	   *outdated = NIL;
 
 	if (after_stream_id != NULL && compare_stream_ids(after_stream_id, prefix) > 0)
 		start.stream_id = after_stream_id;
@@ -163,16 +153,17 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 	{
 		if (first && candidate != NULL)
 		{
-			outdated = lappend(outdated, candidate);
+			receive(candidate, arg);
+			pfree(candidate);
 			candidate = NULL;
-			if (list_length(outdated) == max_streams)
+			if (++found == max_streams)
 				break;
 		}
 		if (after_stream_id != NULL &&
-			compare_stream_ids(walk.stream_id, after_stream_id) <= 0)
+			compare_stream_ids(walk.keys.at.stream_id, after_stream_id) <= 0)
 			continue;
 		if (first)
-			candidate = copy_text(walk.stream_id);
+			candidate = copy_stream_id(walk.keys.at.stream_id);
 		if (candidate != NULL &&
 			is_recognized(recognized, walk.keys.state_schema_version))
 		{
@@ -184,8 +175,7 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 	store_table_close(&table);
 
 	if (candidate != NULL)
-		outdated = lappend(outdated, candidate);
-	return outdated;
+		receive(candidate, arg);
 }
 
 /*
@@ -221,18 +211,15 @@ purge_batch(Oid function, const text *prefix,
 		if (recognized != NULL &&
 			is_recognized(recognized, walk.keys.state_schema_version))
 			continue;
-		accumArrayResult(stream_ids, PointerGetDatum(walk.stream_id), false,
-						 TEXTOID, CurrentMemoryContext);
-		accumArrayResult(slots, Int16GetDatum(walk.keys.slot), false,
+		accumArrayResult(stream_ids, PointerGetDatum(walk.keys.at.stream_id),
+						 false, TEXTOID, CurrentMemoryContext);
+		accumArrayResult(slots, Int16GetDatum(walk.keys.at.slot), false,
 						 INT2OID, CurrentMemoryContext);
 	}
 	table_walk_end(&walk.keys);
 	PopActiveSnapshot();
 	if (more)
-	{
-		position->stream_id = walk.stream_id;
-		position->slot = walk.keys.slot;
-	}
+		*position = walk.keys.at;
 
 	if (slots->nelems > 0)
 	{
@@ -275,8 +262,8 @@ upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 	lasting = CurrentMemoryContext;
 	batch = AllocSetContextCreate(lasting, "snapshot_store purge",
 								  ALLOCSET_DEFAULT_SIZES);
-	position.stream_id = copy_text(prefix);
-	position.slot = -1;
+	position.stream_id = copy_stream_id(prefix);
+	position.slot = PG_INT16_MIN;
 	do
 	{
 		KeyPosition next = position;
@@ -290,7 +277,7 @@ upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 		if (next.stream_id != position.stream_id)
 		{
 			pfree(position.stream_id);
-			position.stream_id = copy_text(next.stream_id);
+			position.stream_id = copy_stream_id(next.stream_id);
 		}
 		position.slot = next.slot;
 		MemoryContextReset(batch);

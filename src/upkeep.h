@@ -21,10 +21,17 @@ typedef struct VersionCensus
 	int64		last_stream;	/* the stream last counted, by its number */
 } VersionCensus;
 
+/* Called with each stream of the work list. */
+typedef void (*StreamReceiver) (const text *stream_id, void *arg);
+
+/* How many rows a batch of a purge may have: their keys fit into one array. */
+#define PURGE_MAX_BATCH_SIZE	500000
+
 extern List *upkeep_census(Oid function, text *prefix);
-extern List *upkeep_outdated(Oid function, text *prefix,
-							 const RecognizedVersions *recognized,
-							 int max_streams, text *after_stream_id);
+extern void upkeep_outdated(Oid function, text *prefix,
+							const RecognizedVersions *recognized,
+							int max_streams, text *after_stream_id,
+							StreamReceiver receive, void *arg);
 extern void upkeep_purge(Oid function, text *prefix,
 						 const RecognizedVersions *recognized,
 						 const SnapshotBounds *bounds, int batch_size);

@@ -159,13 +159,13 @@ FROM snapshot_load_many('{b-a,b-b}', '{1}') AS l;
 CREATE TEMPORARY TABLE clock AS SELECT clock_timestamp() AS started;
 SELECT is(snapshot_save_many('{m-a,m-b,m-c,m-d}', '{1,1,1,1}', '{1,1,1,1}', '{1,1,1,1}',
 							 ARRAY['{"of": "a"}', NULL, 'null', '[1]']::jsonb[],
-							 '{2001-02-03 04:05:06.789+00,infinity,NULL,-infinity}'), '{t,t,t,t}',
+							 '{2001-02-03 04:05:06.789+00,1999-12-31 23:59:59.999999+00,NULL,0044-03-15 12:00+00 BC}'), '{t,t,t,t}',
 		  'a batch with metadata and times, some of them NULL');
 SELECT results_eq(
 	$$SELECT l.stream_id, l.metadata, CASE WHEN l.stream_id <> 'm-c' THEN l.created_at END
 	  FROM snapshot_load_many('{m-a,m-b,m-c,m-d}', '{1}') AS l$$,
-	$$VALUES ('m-a', '{"of": "a"}'::jsonb, '2001-02-03 04:05:06.789+00'::timestamptz), ('m-b', NULL, 'infinity'),
-			 ('m-c', 'null', NULL), ('m-d', '[1]', '-infinity')$$,
+	$$VALUES ('m-a', '{"of": "a"}'::jsonb, '2001-02-03 04:05:06.789+00'::timestamptz), ('m-b', NULL, '1999-12-31 23:59:59.999999+00'),
+			 ('m-c', 'null', NULL), ('m-d', '[1]', '0044-03-15 12:00+00 BC')$$,
 	'each comes back as it was given; no metadata is not the same as a JSON null');
 SELECT ok(l.created_at BETWEEN c.started AND clock_timestamp(), 'a NULL time is the clock')
 FROM clock AS c, snapshot_load_many('{m-c}', '{1}') AS l;

@@ -1,7 +1,7 @@
 -- Every error: its SQLSTATE, message, detail and hint; and that it stores nothing and leaves the kept snapshots as
 -- they are.
 BEGIN;
-SELECT plan(693);
+SELECT plan(757);
 
 -- The error that a command raises, as "SQLSTATE message". Settings, given as {"name": "value"}, hold for the command.
 CREATE FUNCTION pg_temp.error_of(command text, settings jsonb DEFAULT '{}', in_full boolean DEFAULT false)
@@ -104,12 +104,12 @@ CREATE FUNCTION load_another_type(text, bigint[], bigint, timestamptz)
 SELECT is(pg_temp.error_of(format('SELECT %s(''kept'', ''{1}'', NULL, NULL)', call)), error,
 		  'a declaration of another result: ' || call)
 FROM (VALUES ('load_no_set', '0A000 set-valued function called in context that cannot accept a set'),
-			 ('load_one_column', 'XX000 unexpected result type of snapshot_load'),
-			 ('load_two_columns', 'XX000 unexpected result type of snapshot_load'),
-			 ('load_another_type', 'XX000 unexpected result type of snapshot_load'),
-			 ('* FROM load_one_column', 'XX000 unexpected result type of snapshot_load'),
-			 ('* FROM load_two_columns', 'XX000 unexpected result type of snapshot_load'),
-			 ('* FROM load_another_type', 'XX000 unexpected result type of snapshot_load')) AS v (call, error);
+			 ('load_one_column', '55000 unexpected result type of snapshot_load'),
+			 ('load_two_columns', '55000 unexpected result type of snapshot_load'),
+			 ('load_another_type', '55000 unexpected result type of snapshot_load'),
+			 ('* FROM load_one_column', '55000 unexpected result type of snapshot_load'),
+			 ('* FROM load_two_columns', '55000 unexpected result type of snapshot_load'),
+			 ('* FROM load_another_type', '55000 unexpected result type of snapshot_load')) AS v (call, error);
 
 -- The calls that the cases below spoil are good ones.
 SELECT is(pg_temp.error_of(pg_temp.call_with(f.function_name)), 'ZZ000 no error',
@@ -258,6 +258,48 @@ SELECT pg_temp.refuses(pg_temp.call_with('snapshot_' || v.function_name, 'states
 					   '{"snapshot_store.max_state_size": "16"}')
 FROM (VALUES ('save_many', 'ARRAY[''1'', to_json(repeat(''x'', 15))]'),
 			 ('save_many_bytea', 'ARRAY[''1'', repeat(''x'', 17)::bytea]')) AS v (function_name, value);
+
+-- What a dump could not write: a state over 200 MB, however well it compresses, and metadata of more than 1 MB as text
+
+SELECT pg_temp.refuses(pg_temp.call_with('snapshot_' || v.function_name, v.parameter, v.value), '54000 state is too large',
+					   format('snapshot_%s refuses a state over 200 MB', v.function_name))
+FROM (VALUES ('save', 'state', 'to_json(repeat(''x'', 209715199))'),
+			 ('save_bytea', 'state', 'convert_to(repeat(''x'', 209715201), ''SQL_ASCII'')'),
+			 ('save_many_bytea', 'states', 'ARRAY[''1'', convert_to(repeat(''x'', 209715201), ''SQL_ASCII'')]')
+) AS v (function_name, parameter, value);
+SELECT is(pg_temp.error_of(pg_temp.call_with('snapshot_save_bytea', 'state', 'convert_to(repeat(''x'', 209715200), ''SQL_ASCII'')')),
+		  'ZZ000 no error', 'a state of 200 MB is stored');
+SELECT pg_temp.refuses(pg_temp.call_with(function_name, 'metadata', format(value, metadata)), '54000 metadata is too large',
+					   format('%s refuses metadata of which %s', function_name, description))
+FROM (VALUES ('snapshot_save', '%s'), ('snapshot_save_bytea', '%s'), ('snapshot_save_many', 'ARRAY[NULL, %s]')) AS f (function_name, value),
+	 (VALUES ('(''['' || repeat(''1e131071,'', 8299) || ''1e131071]'')::jsonb', 'a few bytes print more than 1 GB'),
+			 ('to_jsonb(repeat(''x'', 1048575))', '1 MB and a byte are one string')) AS m (metadata, description);
+
+-- ... to the byte: each of these is brought to 1 MB by a string that goes along.
+CREATE FUNCTION pg_temp.padded(value jsonb, size integer) RETURNS jsonb LANGUAGE sql
+AS $$
+	SELECT jsonb_build_object('pad', repeat('x', size - octet_length(jsonb_build_object('pad', '', 'value', value)::text)), 'value', value)
+$$;
+SELECT is(ARRAY[pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048576)', value))),
+				pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048577)', value)))],
+		  ARRAY['ZZ000 no error', '54000 metadata is too large'], 'metadata of 1 MB, and of a byte more, with ' || value)
+FROM (VALUES ('null'), ('true'), ('false'), ('"text"'), ('""'), ('[]'), ('{}'), ('[[], [[1]], {}, [null, true]]'),
+			 ('{"a": {"b": {}, "c": []}, "d": [1, {"e": 2}]}'), ('[1.50, -3e20, 1e-7, 12345678901234567890]'),
+			 ('["\"", "\\", "/", "\b\f\n\r\t", "\u0001\u001f\u000b", "\u007f", "\u00e9\u20ac"]')) AS v (value);
+
+-- Times: finite, and at most a day ahead of the clock
+
+SELECT pg_temp.refuses(pg_temp.call_with(function_name, 'created_at', format(value, quote_literal(created_at))), v.error,
+					   format('%s refuses created_at %s', function_name, description))
+FROM (VALUES ('snapshot_save', '%s'), ('snapshot_save_bytea', '%s'), ('snapshot_save_many', 'ARRAY[NULL, %s]::timestamptz[]'),
+			 ('snapshot_save_many_bytea', 'ARRAY[%s, ''today'']::timestamptz[]')) AS f (function_name, value),
+	 (VALUES ('infinity', 'infinity', '22008 created_at must be finite'), ('-infinity', '-infinity', '22008 created_at must be finite'),
+			 ((clock_timestamp() + interval '25 hours')::text, 'in 25 hours',
+			  '22008 created_at is more than a day ahead of the server''s clock'),
+			 ('294276-12-31 23:59:59.999999+00', 'at the end of time',
+			  '22008 created_at is more than a day ahead of the server''s clock')) AS v (created_at, description, error);
+SELECT is(pg_temp.error_of(pg_temp.call_with('snapshot_save', 'created_at', 'clock_timestamp() + interval ''23 hours''')),
+		  'ZZ000 no error', 'a created_at less than a day ahead is taken');
 
 -- The other kind of state
 
@@ -448,6 +490,8 @@ FROM (VALUES
 	 E'2202E sequence_numbers %\nDETAIL: %3%2%', 'arrays of different lengths: which, and both lengths'),
 	('SELECT snapshot_save_many(''{kept,kept}'', ''{20,20}'', ''{1,1}'', ''{20,20}'')', '{}',
 	 E'21000 %\nHINT: _%', 'a stream that occurs twice: what to do'),
+	('SELECT snapshot_save(''kept'', 20, 1, ''{}'', created_at => ''2999-01-01 00:00:00+00'')', '{"timezone": "UTC"}',
+	 E'22008 %\nDETAIL: %2999-01-01 00:00:00+00%clock%\nHINT: %clock%unit%', 'a created_at too far ahead: both times, and where to look'),
 	('SELECT * FROM snapshot_outdated('''', ''{1}'', 0)', '{}',
 	 E'22023 max\\_streams %\nDETAIL: %0%', 'a work list of no size: the value'),
 	('SELECT * FROM snapshot_load_many(''{kept bytes}'', ''{1}'')', '{}',

@@ -1,7 +1,7 @@
 -- Types and extremes: whatever the columns can hold comes back to the letter, wherever it was saved from.
 -- (What is not ASCII is written in escapes, so that no client encoding has a say; the database's is UTF8.)
 BEGIN;
-SELECT plan(207);
+SELECT plan(203);
 
 -- Saves a state and returns what is loaded then.
 CREATE FUNCTION pg_temp.round_trip(state json) RETURNS json LANGUAGE plpgsql
@@ -60,20 +60,21 @@ SELECT ok(snapshot_save('zero', 0, 0, '{"at": 0}'), 'a snapshot at event 0 of ve
 SELECT is(l.state::text, '{"at": 0}', 'is loaded within a bound of 0') FROM snapshot_load('zero', '{0}', 0) AS l;
 SELECT is(snapshot_delete('zero', 0, NULL, 0), 1::bigint, 'and deleted within bounds of 0');
 
--- Times: infinite, and the first and last that there are
+-- Times: the first that there is, and those that only a row written by hand can have
 
 SELECT is(snapshot_save('time', i, 1, '{}', created_at => v.created_at::timestamptz), true,
 		  format('created_at %s is saved', v.created_at))
-FROM (VALUES (1, '-infinity'), (2, '4714-11-24 00:00:00+00 BC'), (3, '1999-12-31 23:59:59.999999+00'),
-			 (4, '294276-12-31 23:59:59.999999+00'), (5, 'infinity')) AS v (i, created_at);
+FROM (VALUES (2, '4714-11-24 00:00:00+00 BC'), (3, '1999-12-31 23:59:59.999999+00')) AS v (i, created_at);
+INSERT INTO snapshot_store
+VALUES ('time', 4, 1, 4, '294276-12-31 23:59:59.999999+00', '{}'), ('time', 5, 1, 5, 'infinity', '{}');
 SELECT is(l.created_at, 'infinity', 'an infinite time comes back')
 FROM snapshot_load('time', '{1}', max_created_at => 'infinity') AS l;
-SELECT is_empty('SELECT FROM snapshot_load(''time'', ''{1}'', max_created_at => ''294276-12-31 23:59:59.999999+00'')',
-				'and is later than any other');
+SELECT is(l.sequence_number, 4::bigint, 'and is later than any other')
+FROM snapshot_load('time', '{1}', max_created_at => '294276-12-31 23:59:59.999999+00') AS l;
 SELECT is(snapshot_delete('time', min_created_at => 'infinity', max_created_at => 'infinity'), 1::bigint,
 		  'a bound may be infinite');
 
-SELECT ok(snapshot_save('time', 1, 1, '{}', created_at => '-infinity'), 'a time may be infinitely long ago');
+INSERT INTO snapshot_store VALUES ('time', 6, 1, 1, '-infinity', '{}');
 SELECT is(l.created_at, '-infinity', 'which is within any bound')
 FROM snapshot_load('time', '{1}', max_created_at => '-infinity') AS l;
 

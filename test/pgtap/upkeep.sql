@@ -1,6 +1,6 @@
 -- Upkeep by the beginning of the stream's name: snapshot_census, snapshot_outdated and snapshot_purge, and what each
 -- reads. This file commits; it has the table to itself and empties it at both ends.
-SELECT plan(166);
+SELECT plan(169);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -237,7 +237,7 @@ VALUES
 	('p-110', '{2,3}', NULL, NULL, 1, 'a stream by its whole name'),
 	('p-1100', NULL, NULL, 'infinity', 1, 'nothing with a longer prefix'),
 	('p_', NULL, NULL, 'infinity', 1, 'nothing with a prefix that is no pattern'),
-	('p', '{2}', NULL, NULL, 2147483647, 'in one batch, of the highest size');
+	('p', '{2}', NULL, NULL, 500000, 'in one batch, of the highest size');
 INSERT INTO purge
 SELECT left('p-1' || i, i % 5), ARRAY[1 + i % 4, 1 + i / 2 % 4],
 	   CASE WHEN i % 3 = 0 THEN timestamptz '2024-01-01 00:00:00+00' + i * interval '1 day' END,
@@ -420,11 +420,22 @@ FROM (VALUES
 	('''p'', ''{1}'', batch_size => NULL', '22004', 'batch_size must not be null'),
 	('''p'', ''{1}'', batch_size => 0', '22023', 'batch_size must be at least 1'),
 	('''p'', ''{1}'', batch_size => -1', '22023', 'batch_size must be at least 1'),
+	('''p'', ''{1}'', batch_size => 500001', '22023', 'batch_size must be at most 500000'),
+	('''p'', ''{1}'', batch_size => 2147483647', '22023', 'batch_size must be at most 500000'),
 	('''p'', ''{1}''', '2D000', 'snapshot_purge() cannot be called inside a transaction block or a function'),
 	('''p'', NULL, ''today''', '2D000', 'snapshot_purge() cannot be called inside a transaction block or a function'),
 	('''p'', NULL, NULL, ''today''', '2D000',
 	 'snapshot_purge() cannot be called inside a transaction block or a function')
 ) AS v (arguments, error, message);
+
+-- A table whose streams are not in the order of their names' bytes
+
+ALTER TABLE snapshot_store ALTER stream_id TYPE text COLLATE "POSIX";
+CALL snapshot_purge('p-', '{1}');
+\set error :ERROR ' ' :LAST_ERROR_SQLSTATE ' ' :LAST_ERROR_MESSAGE
+SELECT is(:'error'::text, 'true 55000 column "stream_id" of table "snapshot_store" does not have the collation "C"',
+		  'a purge refuses another collation');
+ALTER TABLE snapshot_store ALTER stream_id TYPE text COLLATE "C";
 
 -- Privileges: a purge needs SELECT, UPDATE and DELETE, like a deletion
 

@@ -154,6 +154,11 @@ my @cases = (
 	[ 'a column in another place', 'ALTER TABLE snapshot_store DROP metadata; ALTER TABLE snapshot_store ADD metadata jsonb', 'sql', 'sql', qr/must take the sql way.*columns/ ],
 	[ 'a generated column', 'ALTER TABLE snapshot_store DROP metadata; ALTER TABLE snapshot_store ADD length int GENERATED ALWAYS AS (octet_length(stream_id)) STORED, ADD metadata jsonb', 'sql', 'sql', qr/must take the sql way.*columns/ ],
 	[ 'a domain', 'CREATE DOMAIN natural_number AS bigint CHECK (VALUE >= 0); ALTER TABLE snapshot_store ALTER sequence_number TYPE natural_number', 'sql', 'sql', qr/must take the sql way.*columns/ ],
+	[ 'a CHECK that is not valid', q{ALTER TABLE snapshot_store DROP CONSTRAINT snapshot_store_slot_check, ADD CONSTRAINT snapshot_store_slot_check CHECK (slot >= '0'::int2) NOT VALID},
+		'sql', 'sql', qr/must take the sql way.*check/ ],
+	[ 'less precision', 'ALTER TABLE snapshot_store ALTER created_at TYPE timestamptz(0)', 'sql', 'sql', qr/must take the sql way.*columns/ ],
+	[ 'a key that is younger than the transaction', q{UPDATE pg_index SET indcheckxmin = true WHERE indexrelid = 'snapshot_store_pkey'::regclass},
+		'sql', 'sql', qr/can take the direct way.*once every transaction/ ],
 	[ 'another collation', 'ALTER TABLE snapshot_store ALTER stream_id TYPE text COLLATE "POSIX"', 'sql', 'sql', qr/must take the sql way.*columns/ ],
 	[ 'an added NOT NULL', q{UPDATE snapshot_store SET metadata = 'null'; ALTER TABLE snapshot_store ALTER metadata SET NOT NULL}, 'sql', undef, qr/must take the sql way.*columns/ ],
 	[ 'another storage', 'ALTER TABLE snapshot_store ALTER state SET STORAGE EXTERNAL, ALTER state SET COMPRESSION pglz; ALTER TABLE snapshot_store SET (fillfactor = 70)', 'direct', 'direct' ],
@@ -216,6 +221,13 @@ is_deeply([ statements_inside('BEGIN; SET LOCAL allow_system_table_mods = on;
 		. calls(@reads, @writes) . 'ROLLBACK;', \my $stderr) ],
 	[ expect('sql', @reads, @writes) ],
 	'a server of Citus: the sql way');
+
+# What old_snapshot_threshold makes of a new key, before PostgreSQL 17, and of any whose rows were updated before: it
+# is for younger transactions.
+$node->safe_psql('postgres', q{UPDATE pg_index SET indcheckxmin = true WHERE indexrelid = 'snapshot_store_pkey'::regclass});
+is_deeply([ statements_inside(calls('load', 'overwrite')) ], [ expect('direct', 'load', 'overwrite') ],
+	'a key that is older than the transaction: the direct way');
+$node->safe_psql('postgres', q{UPDATE pg_index SET indcheckxmin = false WHERE indexrelid = 'snapshot_store_pkey'::regclass});
 
 # The planner is told to avoid reading the whole table by a price beside which
 # compiling a plan looks cheap.  Where there is no index it must not be compiled.

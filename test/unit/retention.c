@@ -50,6 +50,10 @@ ExceptionalCondition(const char *conditionName,
 #define HISTORY_LENGTH	40
 #define SEED	UINT64CONST(20260102)
 
+/* The clock, and a time that no clock is to be ahead of. */
+#define NOW		((TimestampTz) 1000)
+#define TOO_FAR	(NOW + USECS_PER_DAY + 1)
+
 /* A stream's rows. */
 typedef struct Stream
 {
@@ -57,12 +61,12 @@ typedef struct Stream
 	int			nrows;
 } Stream;
 
-/* What became of a stream: the plan, and the headers as it left them. */
+/* What became of a stream: the plan, and the rows as it left them. */
 typedef struct Outcome
 {
-	Stream		sorted;
+	KeptSnapshot kept[MAX_ROWS];
+	int			nkept;
 	RetentionPlan plan;
-	int16		new_slots[MAX_ROWS];
 } Outcome;
 
 typedef struct Case
@@ -231,7 +235,26 @@ static const Case cases[] = {
 	{"both raised, with a row far above", 3, 5,
 	"0:1/20@1 14:2/10@2", "1/10@3", "0:1/20@1 1:1/10@3* 14:2/10@2"},
 
+	/* Clocks that are ahead: NOW is 1000, in microseconds, and 86400000000 are a day */
+	{"a version saved more than a day ahead goes before one saved long ago", 1, 2,
+	"0:1/10@86400001001 1:2/5@2", "3/1@3", "0:3/1@3* 1:2/5@2"},
+	{"one saved a day ahead counts as it is", 1, 2,
+	"0:1/10@86400001000 1:2/5@2", "3/1@3", "0:1/10@86400001000 1:3/1@3*"},
+	{"at infinity, too", 1, 2,
+	"0:1/10@5 1:2/5@9223372036854775807", "3/1@6", "0:1/10@5 1:3/1@6*"},
+	{"of two that far ahead the lower slot goes, whichever is further", 1, 2,
+	"0:1/10@99000000002 1:2/5@99000000001", "3/1@3", "0:3/1@3* 1:2/5@99000000001"},
+	{"a version's saves at other times count", 2, 2,
+	"0:1/10@99000000000 1:1/11@4 2:2/5@3", "3/1@5", "0:1/10@99000000000 1:1/11@4 2:3/1@5*"},
+	{"two living versions do not erase each other for a third that is ahead", 1, 2,
+	"0:9/1@99000000000 1:1/10@5", "2/10@6", "0:2/10@6* 1:1/10@5"},
+
 	/* Rows written by hand */
+	{"versions that there cannot be", 1, 2,
+	"0:-3/10@1 1:-1/10@2", "1/1@3", "0:1/1@3* 1:-1/10@2"},
+	{"the lowest and the highest numbers", 1, 2,
+		"0:-9223372036854775808/-9223372036854775808@-9223372036854775808 1:9223372036854775807/0@0", "1/1@3",
+	"0:1/1@3* 1:9223372036854775807/0@0"},
 	{"a slot beyond the capacity, superseded", 1, 1,
 	"7:1/10@1", "1/20@2", "0:1/20@2*"},
 	{"a slot beyond the capacity, refusing", 1, 1,
@@ -370,9 +393,11 @@ static void
 plan_save(const Stream *stream, const SnapshotHeader *saved, int keep, int keep_versions,
 		  Outcome *outcome)
 {
-	outcome->sorted = *stream;
-	retention_plan(saved, outcome->sorted.rows, stream->nrows, keep, keep_versions,
-				   &outcome->plan, outcome->new_slots);
+	outcome->nkept = stream->nrows;
+	for (int i = 0; i < stream->nrows; i++)
+		outcome->kept[i].header = stream->rows[i];
+	retention_plan(saved, NOW, outcome->kept, outcome->nkept, keep, keep_versions,
+				   &outcome->plan);
 }
 
 /*
@@ -393,14 +418,14 @@ write_outcome(char *notation, const Outcome *outcome, const SnapshotHeader *save
 	}
 	staying.rows[staying.nrows] = *saved;
 	staying.rows[staying.nrows++].slot = outcome->plan.slot;
-	for (int i = 0; i < outcome->sorted.nrows; i++)
+	for (int i = 0; i < outcome->nkept; i++)
 	{
-		const SnapshotHeader *row = &outcome->sorted.rows[i];
+		const KeptSnapshot *row = &outcome->kept[i];
 
-		if (outcome->new_slots[i] == row->slot)
-			staying.rows[staying.nrows++] = *row;
-		else if (outcome->new_slots[i] != RETENTION_DROPPED)
-			moving.rows[moving.nrows++] = *row;
+		if (row->stays && row->new_slot == row->header.slot)
+			staying.rows[staying.nrows++] = row->header;
+		else if (row->stays)
+			moving.rows[moving.nrows++] = row->header;
 	}
 	qsort(staying.rows, staying.nrows, sizeof(SnapshotHeader), by_slot);
 	qsort(moving.rows, moving.nrows, sizeof(SnapshotHeader), by_version);
@@ -419,10 +444,10 @@ count_moves(const Outcome *outcome)
 
 	if (!outcome->plan.store)
 		return 0;
-	for (int i = 0; i < outcome->sorted.nrows; i++)
+	for (int i = 0; i < outcome->nkept; i++)
 	{
-		if (outcome->new_slots[i] != RETENTION_DROPPED &&
-			outcome->new_slots[i] != outcome->sorted.rows[i].slot)
+		if (outcome->kept[i].stays &&
+			outcome->kept[i].new_slot != outcome->kept[i].header.slot)
 			moves++;
 	}
 	return moves;
@@ -432,20 +457,22 @@ count_moves(const Outcome *outcome)
 static void
 carry_out(const Outcome *outcome, const SnapshotHeader *saved, Stream *after)
 {
-	if (!outcome->plan.store)
-	{
-		*after = outcome->sorted;
-		return;
-	}
 	after->nrows = 0;
-	after->rows[after->nrows] = *saved;
-	after->rows[after->nrows++].slot = outcome->plan.slot;
-	for (int i = 0; i < outcome->sorted.nrows; i++)
+	if (outcome->plan.store)
 	{
-		if (outcome->new_slots[i] == RETENTION_DROPPED)
+		after->rows[after->nrows] = *saved;
+		after->rows[after->nrows++].slot = outcome->plan.slot;
+	}
+	for (int i = 0; i < outcome->nkept; i++)
+	{
+		const KeptSnapshot *row = &outcome->kept[i];
+
+		if (outcome->plan.store && !row->stays)
 			continue;
-		after->rows[after->nrows] = outcome->sorted.rows[i];
-		after->rows[after->nrows++].slot = outcome->new_slots[i];
+		after->rows[after->nrows] = row->header;
+		if (outcome->plan.store)
+			after->rows[after->nrows].slot = row->new_slot;
+		after->nrows++;
 	}
 }
 
@@ -464,6 +491,20 @@ saved_before(const SnapshotHeader *a, const SnapshotHeader *b)
 	if (a->created_at != b->created_at)
 		return a->created_at < b->created_at;
 	return a->slot < b->slot;
+}
+
+/* The same between the last saves of two versions: one too far ahead counts as the first of all. */
+static bool
+version_saved_before(const SnapshotHeader *a, const SnapshotHeader *b)
+{
+	bool		a_ahead = a->created_at >= TOO_FAR;
+	bool		b_ahead = b->created_at >= TOO_FAR;
+
+	if (a_ahead && b_ahead)
+		return a->slot < b->slot;
+	if (a_ahead != b_ahead)
+		return a_ahead;
+	return saved_before(a, b);
 }
 
 static void
@@ -533,12 +574,12 @@ model_save(const Stream *stream, const SnapshotHeader *saved, int keep, int keep
 
 			for (int j = 0; j < stream->nrows; j++)
 				if (model->stays[j] && rows[j].state_schema_version == rows[i].state_schema_version &&
-					saved_before(&rows[i], &rows[j]))
+					version_saved_before(&rows[i], &rows[j]))
 					is_last_save = false;
 			if (!is_last_save)
 				continue;
 			versions++;
-			if (oldest < 0 || saved_before(&rows[i], &rows[oldest]))
+			if (oldest < 0 || version_saved_before(&rows[i], &rows[oldest]))
 				oldest = i;
 		}
 		again = versions > keep_versions;
@@ -580,19 +621,14 @@ differs_from_model(const Stream *stream, const SnapshotHeader *saved, int keep, 
 		const SnapshotHeader *row = &stream->rows[i];
 		int			at = 0;
 
-		/* the headers came back sorted: a row is known by its slot */
-		while (at < outcome->sorted.nrows && outcome->sorted.rows[at].slot != row->slot)
+		/* the rows came back sorted: one is known by its slot */
+		while (at < outcome->nkept && outcome->kept[at].header.slot != row->slot)
 			at++;
-		if (at == outcome->sorted.nrows || compare_versions(&outcome->sorted.rows[at], row) != 0)
+		if (at == outcome->nkept || compare_versions(&outcome->kept[at].header, row) != 0)
 			return "a header got lost";
-		if (!model.stays[i])
-		{
-			if (outcome->new_slots[at] != RETENTION_DROPPED)
-				return "a snapshot stays that should go";
-		}
-		else if (outcome->new_slots[at] == RETENTION_DROPPED)
-			return "a snapshot goes that should stay";
-		else if (row->slot < keep * keep_versions && outcome->new_slots[at] != row->slot)
+		if (outcome->kept[at].stays != model.stays[i])
+			return model.stays[i] ? "a snapshot goes that should stay" : "a snapshot stays that should go";
+		if (model.stays[i] && row->slot < keep * keep_versions && outcome->kept[at].new_slot != row->slot)
 			return "a snapshot moves that need not";
 	}
 	return NULL;
@@ -608,6 +644,10 @@ breaks_invariant(const Stream *stream, const SnapshotHeader *saved, int keep, in
 	Outcome		second;
 	bool		found = false;
 	int			versions = 0;
+
+	for (int i = 1; i < outcome->nkept; i++)
+		if (outcome->kept[i].header.slot <= outcome->kept[i - 1].header.slot)
+			return "the rows do not come back in the order of their slots";
 
 	if (!plan->store)
 	{
@@ -657,25 +697,27 @@ breaks_invariant(const Stream *stream, const SnapshotHeader *saved, int keep, in
 		return "more than keep_versions versions";
 
 	/* the row that is overwritten: the dropped one in the new snapshot's slot */
-	for (int i = 0; i < outcome->sorted.nrows; i++)
+	for (int i = 0; i < outcome->nkept; i++)
 	{
-		bool		goes = outcome->new_slots[i] == RETENTION_DROPPED &&
-			outcome->sorted.rows[i].slot == plan->slot;
+		bool		goes = !outcome->kept[i].stays &&
+			outcome->kept[i].header.slot == plan->slot;
 
 		if (goes != (plan->overwrites == i))
 			return goes ? "the row in the new snapshot's slot is not the one overwritten" :
 				"another row than that in the new snapshot's slot is overwritten";
 	}
-	if (plan->overwrites >= outcome->sorted.nrows)
+	if (plan->overwrites >= outcome->nkept)
 		return "a row that is not there is overwritten";
 
 	/* saving the same again replaces it in place and touches nothing else */
 	plan_save(&after, saved, keep, keep_versions, &second);
 	if (!second.plan.store || second.plan.slot != plan->slot)
 		return "saving the same again does not replace it in place";
-	for (int i = 0; i < second.sorted.nrows; i++)
+	for (int i = 0; i < second.nkept; i++)
 	{
-		if (i != second.plan.overwrites && second.new_slots[i] != second.sorted.rows[i].slot)
+		const KeptSnapshot *row = &second.kept[i];
+
+		if (i != second.plan.overwrites && (!row->stays || row->new_slot != row->header.slot))
 			return "saving the same again touches other snapshots";
 	}
 	return NULL;
@@ -750,6 +792,8 @@ random_header(SnapshotHeader *header, uint32 versions, uint32 sequences, uint32 
 	header->state_schema_version = random_below(versions);
 	header->sequence_number = random_below(sequences);
 	header->created_at = random_below(times);
+	if (random_below(10) == 0)
+		header->created_at += TOO_FAR;
 }
 
 static int
@@ -857,6 +901,20 @@ test_histories(void)
 	ok(moves == 0, "histories: with the same settings all along no snapshot moves");
 }
 
+/* How many of some rows stay, and where they are; how many move. */
+static void
+count_rows(const KeptSnapshot *kept, int nkept, int *staying, int *moving)
+{
+	*staying = *moving = 0;
+	for (int i = 0; i < nkept; i++)
+	{
+		if (kept[i].stays && kept[i].new_slot == kept[i].header.slot)
+			(*staying)++;
+		else if (kept[i].stays)
+			(*moving)++;
+	}
+}
+
 /* The largest stream there can be: 100 snapshots of each of 100 versions. */
 static void
 test_largest_stream(void)
@@ -865,56 +923,75 @@ test_largest_stream(void)
 	{
 		MOST = RETENTION_MAX_KEEP * RETENTION_MAX_KEEP_VERSIONS
 	};
-	static SnapshotHeader rows[MOST];
-	static int16 new_slots[MOST];
+	static KeptSnapshot kept[MOST];
 	SnapshotHeader saved = {0};
 	RetentionPlan plan;
+	int			staying;
+	int			moving;
 	int			dropped = 0;
-	int			moved = 0;
-	int			lowest_slot = -1;
 
 	saved.state_schema_version = 7;
 	saved.sequence_number = 1000;
-	saved.created_at = MOST;
+	saved.created_at = NOW;
 	for (int i = 0; i < MOST; i++)
 	{
-		memset(&rows[i], 0, sizeof(rows[i]));
-		rows[i].slot = i;
-		rows[i].state_schema_version = i % RETENTION_MAX_KEEP_VERSIONS;
-		rows[i].sequence_number = i / RETENTION_MAX_KEEP_VERSIONS;
-		rows[i].created_at = i;
+		memset(&kept[i], 0, sizeof(kept[i]));
+		kept[i].header.slot = i;
+		kept[i].header.state_schema_version = i % RETENTION_MAX_KEEP_VERSIONS;
+		kept[i].header.sequence_number = i / RETENTION_MAX_KEEP_VERSIONS;
+		kept[i].header.created_at = i;
 	}
-	retention_plan(&saved, rows, MOST, RETENTION_MAX_KEEP, RETENTION_MAX_KEEP_VERSIONS, &plan, new_slots);
-	for (int i = 0; i < MOST; i++)
-	{
-		if (new_slots[i] == RETENTION_DROPPED)
-		{
-			dropped++;
-			lowest_slot = rows[i].slot;
-		}
-		else if (new_slots[i] != rows[i].slot)
-			moved++;
-	}
-	ok(plan.store && dropped == 1 && moved == 0 && lowest_slot == 7 && plan.slot == 7,
+	retention_plan(&saved, NOW, kept, MOST, RETENTION_MAX_KEEP, RETENTION_MAX_KEEP_VERSIONS, &plan);
+	count_rows(kept, MOST, &staying, &moving);
+	ok(plan.store && staying == MOST - 1 && moving == 0 && !kept[7].stays && plan.slot == 7,
 	   "the largest stream: the version's lowest sequence makes room, the rest stays");
 
-	retention_plan(&saved, rows, MOST, 1, 1, &plan, new_slots);
-	dropped = 0;
-	for (int i = 0; i < MOST; i++)
-		dropped += new_slots[i] == RETENTION_DROPPED;
-	ok(plan.store && plan.slot == 0 && dropped == MOST && rows[plan.overwrites].slot == 0,
+	retention_plan(&saved, NOW, kept, MOST, 1, 1, &plan);
+	count_rows(kept, MOST, &staying, &moving);
+	ok(plan.store && plan.slot == 0 && staying + moving == 0 && plan.overwrites == 0,
 	   "the largest stream: both settings lowered to 1, the new snapshot alone stays");
 
 	saved.state_schema_version = 100;
-	retention_plan(&saved, rows, MOST, RETENTION_MAX_KEEP, RETENTION_MAX_KEEP_VERSIONS, &plan, new_slots);
-	dropped = 0;
+	retention_plan(&saved, NOW, kept, MOST, RETENTION_MAX_KEEP, RETENTION_MAX_KEEP_VERSIONS, &plan);
+	count_rows(kept, MOST, &staying, &moving);
 	for (int i = 0; i < MOST; i++)
-		if (new_slots[i] == RETENTION_DROPPED && rows[i].state_schema_version == 0)
+		if (!kept[i].stays && kept[i].header.state_schema_version == 0)
 			dropped++;
-		else if (new_slots[i] != rows[i].slot)
-			dropped = -MOST;
-	ok(plan.store && plan.slot == 0 && dropped == RETENTION_MAX_KEEP,
+	ok(plan.store && plan.slot == 0 && dropped == RETENTION_MAX_KEEP && staying == MOST - dropped && moving == 0,
 	   "the largest stream: for a new version the one saved longest ago goes, whole");
+}
+
+/* A row in every slot that a number can tell, each of another version. */
+static void
+test_every_slot(void)
+{
+	enum
+	{
+		MOST = PG_INT16_MAX + 1
+	};
+	static KeptSnapshot kept[MOST];
+	SnapshotHeader saved = {0};
+	RetentionPlan plan;
+	int			staying;
+	int			moving;
+	bool		right = true;
+
+	saved.state_schema_version = 1;
+	saved.created_at = NOW;
+	for (int i = 0; i < MOST; i++)
+	{
+		memset(&kept[i], 0, sizeof(kept[i]));
+		kept[i].header.slot = MOST - 1 - i;
+		kept[i].header.state_schema_version = -2 - i;
+		kept[i].header.sequence_number = i;
+		kept[i].header.created_at = i;
+	}
+	retention_plan(&saved, MOST, kept, MOST, 1, 3, &plan);
+	count_rows(kept, MOST, &staying, &moving);
+	for (int i = 0; i < MOST; i++)
+		right = right && kept[i].stays == (i < 2);
+	ok(plan.store && plan.slot == 2 && plan.overwrites == 2 && staying == 2 && moving == 0 && right,
+	   "a version in every slot: those saved last stay");
 }
 
 int
@@ -926,6 +1003,7 @@ main(void)
 	test_random_streams();
 	test_histories();
 	test_largest_stream();
+	test_every_slot();
 	printf("1..%d\n", ntests);
 	if (nfailed > 0)
 		printf("# %d of %d failed\n", nfailed, ntests);
