@@ -49,12 +49,24 @@ is_defined(const char *setting)
 		(GetConfigOptionFlags(setting, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
 }
 
+/* Has the server taken a value of max_state_size from anywhere? */
+static bool max_state_size_taken = false;
+
+static bool
+check_max_state_size(int *newval, void **extra, GucSource source)
+{
+	if (source != PGC_S_DEFAULT)
+		max_state_size_taken = true;
+	return true;
+}
+
 /*
  * Define the one setting that is not everybody's.
  *
  * A placeholder holds the last value that was given, whoever gave it.  If it
  * is refused now, that makes a warning, and the value that it had replaced,
- * such as the database's, is gone; so remember that.
+ * such as the database's, is gone; so remember that.  It was refused if the
+ * server has not taken it, which shows even where it is the default value.
  */
 static void
 define_max_state_size(void)
@@ -72,10 +84,11 @@ define_max_state_size(void)
 							"The largest state that may be saved, with its metadata.",
 							"Counted before compression. 0 means no limit.",
 							&snapshot_store_max_state_size, 0, 0, INT_MAX,
-							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+							PGC_SUSET, GUC_UNIT_BYTE, check_max_state_size, NULL, NULL);
 	if (given == NULL)
 		return;
-	if (!parse_int(given, &value, GUC_UNIT_BYTE, NULL) ||
+	if (!max_state_size_taken ||
+		!parse_int(given, &value, GUC_UNIT_BYTE, NULL) ||
 		value != snapshot_store_max_state_size)
 		snapshot_store_refused_max_state_size = given;
 	else
