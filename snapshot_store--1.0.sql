@@ -64,18 +64,18 @@ ALTER TABLE @extschema@.snapshot_store
     PRIMARY KEY (stream_id, slot) INCLUDE (state_schema_version);
 
 -- lz4, where the server was built with it, takes a fifth of pglz's time for a
--- state of 65 KB.
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_settings s
-               WHERE s.name OPERATOR(pg_catalog.=) 'default_toast_compression'
-                 AND 'lz4'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (s.enumvals)) THEN
-        ALTER TABLE @extschema@.snapshot_store
-            ALTER COLUMN state SET COMPRESSION lz4,
-            ALTER COLUMN state_bytea SET COMPRESSION lz4;
-    END IF;
-END
+-- state of 65 KB. (A function in SQL, because the database may have no PL/pgSQL.)
+CREATE FUNCTION @extschema@.snapshot_store_use_lz4() RETURNS pg_catalog.void
+LANGUAGE sql AS $$
+    ALTER TABLE @extschema@.snapshot_store
+        ALTER COLUMN state SET COMPRESSION lz4,
+        ALTER COLUMN state_bytea SET COMPRESSION lz4;
 $$;
+SELECT @extschema@.snapshot_store_use_lz4()
+WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s
+              WHERE s.name OPERATOR(pg_catalog.=) 'default_toast_compression'
+                AND 'lz4'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (s.enumvals));
+DROP FUNCTION @extschema@.snapshot_store_use_lz4();
 
 COMMENT ON TABLE @extschema@.snapshot_store IS 'the snapshots of event-sourced streams';
 COMMENT ON COLUMN @extschema@.snapshot_store.stream_id IS 'the stream whose state this is: not empty, at most 2,000 bytes';

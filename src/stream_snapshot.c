@@ -128,14 +128,16 @@ json_scalar_size(const JsonbValue *value)
  * than METADATA_MAX_TEXT_BYTES: then the rest is not looked at.  A number of a
  * few bytes can have 147,000 digits, so the binary size says nothing.
  */
-static Size
+static int64
 metadata_text_size(Jsonb *metadata)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(&metadata->root);
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	bool		first = true;	/* no comma comes before what follows */
-	Size		size = 0;
+
+	/* A scalar is wrapped in an array, whose brackets are not shown. */
+	int64		size = JB_ROOT_IS_SCALAR(metadata) ? -2 : 0;
 
 	while (size <= METADATA_MAX_TEXT_BYTES &&
 		   (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)

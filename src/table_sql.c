@@ -205,11 +205,25 @@ plan_by_index(SPIPlanPtr plan, bool kept)
 	AtEOXact_GUC(true, nest_level);
 }
 
+/* The table is locked, its schema is not. */
+static char *
+get_schema_name(const StoreTable *table)
+{
+	char	   *name = get_namespace_name(RelationGetNamespace(table->relation));
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 errmsg("the schema of table \"%s\" does not exist any more",
+						TABLE_NAME)));
+	return name;
+}
+
 /* The plan of a statement, kept if possible.  Called with SPI connected. */
 static SPIPlanPtr
 get_plan(const StoreTable *table, Statement statement)
 {
-	char	   *schema = get_namespace_name(RelationGetNamespace(table->relation));
+	char	   *schema = get_schema_name(table);
 	SPIPlanPtr	plan;
 
 	/*
@@ -217,12 +231,6 @@ get_plan(const StoreTable *table, Statement statement)
 	 * plan that the rule is gone.
 	 */
 	bool		keeps = table->relation->rd_rules == NULL;
-
-	if (schema == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_SCHEMA),
-				 errmsg("the schema of table \"%s\" does not exist any more",
-						TABLE_NAME)));
 
 	/*
 	 * The plans name the schema.  After a rename they are made anew; the old

@@ -1,7 +1,7 @@
 -- Every error: its SQLSTATE, message, detail and hint; and that it stores nothing and leaves the kept snapshots as
 -- they are.
 BEGIN;
-SELECT plan(757);
+SELECT plan(758);
 
 -- The error that a command raises, as "SQLSTATE message". Settings, given as {"name": "value"}, hold for the command.
 CREATE FUNCTION pg_temp.error_of(command text, settings jsonb DEFAULT '{}', in_full boolean DEFAULT false)
@@ -280,6 +280,8 @@ CREATE FUNCTION pg_temp.padded(value jsonb, size integer) RETURNS jsonb LANGUAGE
 AS $$
 	SELECT jsonb_build_object('pad', repeat('x', size - octet_length(jsonb_build_object('pad', '', 'value', value)::text)), 'value', value)
 $$;
+SELECT is(pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', 'to_jsonb(repeat(''x'', 1048574))')), 'ZZ000 no error',
+		  'metadata of 1 MB, one string');
 SELECT is(ARRAY[pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048576)', value))),
 				pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048577)', value)))],
 		  ARRAY['ZZ000 no error', '54000 metadata is too large'], 'metadata of 1 MB, and of a byte more, with ' || value)

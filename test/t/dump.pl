@@ -134,8 +134,9 @@ sub make_source
 		-- extremes
 		SELECT snapshot_save('first', 0, 0, 'null'), snapshot_save('last', 9223372036854775807, 4294967295, '""');
 		SELECT snapshot_save('time ' || n, n, 1, '{}', NULL, t) FROM unnest(ARRAY[timestamptz '4714-11-24 00:00:00+00 BC',
-			'0044-03-15 12:00+00 BC', '1999-12-31 23:59:59.999999+00', '2026-03-29 02:30:00.000001+01', '294276-12-31 23:59:59.999999+00', '-infinity', 'infinity'])
-			WITH ORDINALITY AS x(t, n);
+			'0044-03-15 12:00+00 BC', '1999-12-31 23:59:59.999999+00', '2026-03-29 02:30:00.000001+01']) WITH ORDINALITY AS x(t, n);
+		INSERT INTO snapshot_store SELECT 'time by hand', n, 1, n, t, '{}'
+		FROM unnest(ARRAY[timestamptz '294276-12-31 23:59:59.999999+00', '-infinity', 'infinity']) WITH ORDINALITY AS x(t, n);
 		-- states, to the letter
 		SELECT snapshot_save('json ' || n, n, 1, s::json, m::jsonb) FROM (VALUES
 			(1, E' {"b" : 1,\\n\\t"a": [ ] , "b":2 }\\r\\n', NULL), (2, '1e999', 'null'), (3, '12345678901234567890.10', '{"a": [1, null, "\\\\u00fc"]}'),
@@ -190,6 +191,16 @@ foreach ([ 'shop', 'public' ], [ 'store', 'Odd; schema' ])
 		all_is_there($target, "$source, $format");
 	}
 }
+
+# ---- the largest snapshot that a save takes ------------------------------------------------
+
+my $largest = database();
+$node->safe_psql($largest, q{
+	CREATE EXTENSION snapshot_store;
+	SELECT snapshot_save_bytea('largest', 1, 1, convert_to(repeat('x', 200 * 1024 * 1024), 'SQL_ASCII'),
+							   to_jsonb(repeat('"', 512 * 1024 - 1)))});
+is(runs($largest, qw(pg_dump --file /dev/null)), '', 'a state of 200 MB with metadata of 1 MB is dumped');
+$node->safe_psql('postgres', "DROP DATABASE $largest");
 
 # ---- in parts ---------------------------------------------------------------------------
 

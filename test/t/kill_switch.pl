@@ -183,14 +183,6 @@ is($stdout, 't', '... and the store stays on');
 like($stderr, qr/WARNING: .*"snapshot_store.enabled"/, '... with a warning');
 $node->safe_psql('shop', 'ALTER DATABASE shop RESET snapshot_store.enabled');
 
-# What a superuser sets for a database holds for everyone else there, though
-# their sessions load the library late.
-$node->safe_psql('shop', 'ALTER DATABASE shop SET snapshot_store.max_state_size = 10');
-is(error_of('app', q{SELECT snapshot_save('kept', 30, 1, '"0123456789"')}), 'state is too large',
-	"a limit that a superuser has set for a database holds in others' sessions");
-is(error_of('app', 'SET snapshot_store.max_state_size = 0; ' . q{SELECT snapshot_save('kept', 30, 1, '"0123456789"')}),
-	'state is too large', '... whatever they set before they load the library');
-
 $node->stop;
 done_testing();
 

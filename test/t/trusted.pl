@@ -254,6 +254,16 @@ like(error_as('odd$', 'shop', 'CREATE EXTENSION snapshot_store'), qr/invalid cha
 	'a role with a $ in its name does not, superuser or not');
 is(as($superuser, 'shop', "CREATE EXTENSION snapshot_store; $whose_table"), $superuser, 'where a superuser installs, the table is theirs');
 
+# A database may have no PL/pgSQL.
+$node->safe_psql('postgres', 'CREATE DATABASE without_plpgsql');
+is($node->safe_psql('without_plpgsql', q{
+		DROP EXTENSION plpgsql;
+		CREATE EXTENSION snapshot_store;
+		SELECT snapshot_save('a', 1, 1, '1'), array_agg(attcompression::text) = '{l,l}'
+		FROM pg_attribute WHERE attrelid = 'snapshot_store'::regclass AND attname IN ('state', 'state_bytea')}),
+	$node->safe_psql('postgres', q{SELECT 't', EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))}),
+	'without PL/pgSQL, and with lz4 where the server has it');
+
 # ---- 2. a hostile schema ----------------------------------------------------
 
 # Says in the log that it has run.  IMMUTABLE is a lie that indexes believe.
