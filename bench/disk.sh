@@ -60,8 +60,7 @@ record_disk() {
 	record disk save "$1" "$2" "bytes index" "$index"
 	record disk save "$1" "$2" bytes $((heap + toast + index))
 	record disk save "$1" "$2" "live bytes" "$live"
-	record disk save "$1" "$2" "times live" \
-		"$(awk -v a=$((heap + toast + index)) -v b="$live" 'BEGIN { printf "%.3f", a / b }')"
+	record disk save "$1" "$2" "times live" "$(ratio $((heap + toast + index)) "$live")"
 	[ -z "$hot" ] || record disk save "$1" "$2" "HOT share" "$hot" # some never update
 }
 

@@ -6,15 +6,12 @@
 #
 # shellcheck disable=SC2154 # $work, $short and $server are those of scripts/bench
 
-# shellcheck source=bench/instructions.sh
-. bench/instructions.sh
-
 # fill CONTENDER STREAMS: puts so many streams into its table. Without WAL, since that is a new file
 # in the same transaction.
 fill() {
 	local into="snapshot_store (slot," slot=0,
 	if [ "$1" = hand ]; then
-		into="hand (" slot=
+		into="snapshots (" slot=
 	fi
 	psql -Xq -v ON_ERROR_STOP=1 -d "$1" <<-END
 		BEGIN;
@@ -42,7 +39,6 @@ load_rate() {
 # load_instructions CONTENDER STREAMS: of a load, and of one beyond the floor.
 load_instructions() {
 	local none floor load
-	rm -f "$work"/counted*
 	{
 		echo "PREPARE floor (text) AS SELECT \$1;"
 		prepare_statements "$1" "load json"
@@ -65,14 +61,9 @@ load_instructions() {
 				calls(line)
 				print mark
 			}'
-	} | single_user "$1" valgrind -q --tool=callgrind --dump-before=pg_backend_pid \
-		--dump-line=no --callgrind-out-file="$work/counted"
+	} | count_instructions "$1"
 	none=$(counted 2) floor=$(counted 3) load=$(counted 4) # the first of these is the marks' own
 	echo $(((load - none) / loads)) $(((load - floor) / loads))
-}
-
-ratio() {
-	awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'
 }
 
 measure_growth() {

@@ -141,9 +141,7 @@ record_counted() {
 measure_instructions() {
 	local contender
 	initdb -D "$work/single" -U postgres -A trust -E UTF8 --no-locale --no-sync >"$work/single.log"
-	for contender in bench/contenders/*.sql; do
-		contender=${contender##*/}
-		contender=${contender%.sql}
+	for contender in $(contenders); do
 		[ -z "$short" ] || [[ $contender = @(hand|usual|ours) ]] || continue
 		show_progress "$contender"
 		count_contender

@@ -7,6 +7,11 @@
 
 # ---- contenders -------------------------------------------------------------------------
 
+# Their names.
+contenders() {
+	basename -s .sql bench/contenders/*.sql
+}
+
 # section CONTENDER NAME: what its file has under "-- NAME", or else the file that it is like.
 section() {
 	local file=bench/contenders/$1.sql text like
@@ -22,9 +27,10 @@ section() {
 	fi
 }
 
-# state_type CONTENDER KIND: the type in which it stores states that are json or bytes.
+# state_type CONTENDER KIND: the type in which it stores states that are json or bytes. (One that
+# stores jsonb may be like one that stores json.)
 state_type() {
-	local type types=(json jsonb bytea)
+	local type types=(jsonb json bytea)
 	[ "$2" = json ] || types=(bytea)
 	for type in "${types[@]}"; do
 		if [ -n "$(section "$1" "save $type")" ]; then
@@ -171,6 +177,11 @@ show_progress() {
 record() {
 	local IFS=$'\t'
 	echo "$*" >>"$results"
+}
+
+# ratio A B: of these numbers.
+ratio() {
+	awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'
 }
 
 # The median of the numbers, one a line.

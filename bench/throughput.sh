@@ -11,7 +11,7 @@ measure_throughput() {
 	[ -z "$short" ] || measured=(0.5 64)
 	for size in "${measured[@]}"; do
 		contenders=(hand ours usual)
-		[ "$size" != 0.5 ] || mapfile -t contenders < <(basename -s .sql bench/contenders/*.sql)
+		[ "$size" != 0.5 ] || mapfile -t contenders < <(contenders)
 		[ "$size" != 64 ] || streams=$((streams / 10))
 		cells=()
 		for contender in "${contenders[@]}"; do

@@ -17,16 +17,16 @@ wal_of() {
 # record_wal OPERATION SETTING CONTENDER BYTES BYTES-OF-HAND
 record_wal() {
 	record wal "$1" "$2" "$3" bytes "$4"
-	record wal "$1" "$2" "$3" "ratio to hand" "$(awk -v a="$4" -v b="$5" 'BEGIN { printf "%.3f", a / b }')"
+	record wal "$1" "$2" "$3" "ratio to hand" "$(ratio "$4" "$5")"
 }
 
 measure_wal() {
-	local file size streams contender setting insert overwrite hand_insert hand_overwrite
+	local size streams contender setting insert overwrite hand_insert hand_overwrite
 	local sizes=(0.5 2 4 16 64) names=(hand)
-	for file in bench/contenders/*.sql; do
-		contender=$(basename "$file" .sql)
+	for contender in $(contenders); do
 		# One that differs only in its loads saves like another.
-		[ "$contender" = hand ] || ! grep -qE '^-- (table|session|save)' "$file" || names+=("$contender")
+		[ "$contender" = hand ] ||
+			! grep -qE '^-- (table|session|save)' "bench/contenders/$contender.sql" || names+=("$contender")
 	done
 	if [ -n "$short" ]; then
 		sizes=(0.5 2 4)

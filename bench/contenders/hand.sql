@@ -2,7 +2,7 @@
 -- against older states.
 
 -- table
-CREATE TABLE hand (
+CREATE TABLE snapshots (
     stream_id text COLLATE "C" PRIMARY KEY,
     state_schema_version bigint NOT NULL,
     sequence_number bigint NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE hand (
 );
 
 -- save json
-INSERT INTO hand AS kept (stream_id, state_schema_version, sequence_number, created_at, state)
+INSERT INTO snapshots AS kept (stream_id, state_schema_version, sequence_number, created_at, state)
 VALUES (:stream_id, :state_schema_version, :sequence_number, clock_timestamp(), :state)
 ON CONFLICT (stream_id) DO UPDATE SET
     state_schema_version = excluded.state_schema_version,
@@ -27,11 +27,11 @@ WHERE kept.state_schema_version <> excluded.state_schema_version
 
 -- load json
 SELECT sequence_number, state_schema_version, state, metadata, created_at
-FROM hand
+FROM snapshots
 WHERE stream_id = :stream_id AND state_schema_version = ANY (:recognized);
 
 -- save bytea
-INSERT INTO hand AS kept (stream_id, state_schema_version, sequence_number, created_at, state_bytea)
+INSERT INTO snapshots AS kept (stream_id, state_schema_version, sequence_number, created_at, state_bytea)
 VALUES (:stream_id, :state_schema_version, :sequence_number, clock_timestamp(), :state)
 ON CONFLICT (stream_id) DO UPDATE SET
     state_schema_version = excluded.state_schema_version,
@@ -45,5 +45,5 @@ WHERE kept.state_schema_version <> excluded.state_schema_version
 
 -- load bytea
 SELECT sequence_number, state_schema_version, state_bytea, metadata, created_at
-FROM hand
+FROM snapshots
 WHERE stream_id = :stream_id AND state_schema_version = ANY (:recognized);

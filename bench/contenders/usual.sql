@@ -2,7 +2,7 @@
 -- the fastest), the server's default storage and compression, and hand's guard.
 
 -- table
-CREATE TABLE usual (
+CREATE TABLE snapshots (
     stream_id text PRIMARY KEY,
     state_schema_version bigint NOT NULL,
     sequence_number bigint NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE usual (
 );
 
 -- save jsonb
-INSERT INTO usual AS kept (stream_id, state_schema_version, sequence_number, created_at, state)
+INSERT INTO snapshots AS kept (stream_id, state_schema_version, sequence_number, created_at, state)
 VALUES (:stream_id, :state_schema_version, :sequence_number, clock_timestamp(), :state)
 ON CONFLICT (stream_id) DO UPDATE SET
     state_schema_version = excluded.state_schema_version,
@@ -27,23 +27,7 @@ WHERE kept.state_schema_version <> excluded.state_schema_version
 
 -- load jsonb
 SELECT sequence_number, state_schema_version, state, metadata, created_at
-FROM usual
+FROM snapshots
 WHERE stream_id = :stream_id AND state_schema_version = ANY (:recognized);
 
--- save bytea
-INSERT INTO usual AS kept (stream_id, state_schema_version, sequence_number, created_at, state_bytea)
-VALUES (:stream_id, :state_schema_version, :sequence_number, clock_timestamp(), :state)
-ON CONFLICT (stream_id) DO UPDATE SET
-    state_schema_version = excluded.state_schema_version,
-    sequence_number = excluded.sequence_number,
-    created_at = excluded.created_at,
-    state = excluded.state,
-    state_bytea = excluded.state_bytea,
-    metadata = excluded.metadata
-WHERE kept.state_schema_version <> excluded.state_schema_version
-   OR kept.sequence_number <= excluded.sequence_number;
-
--- load bytea
-SELECT sequence_number, state_schema_version, state_bytea, metadata, created_at
-FROM usual
-WHERE stream_id = :stream_id AND state_schema_version = ANY (:recognized);
+-- like hand

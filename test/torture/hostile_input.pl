@@ -200,7 +200,7 @@ my %good = (
 	},
 	number => sub { number_value(pick(@numbers)) },
 	version => sub { number_value(pick(@versions)) },
-	size => sub { number_value(pick(1, 1, 2, 3, 10, 1000, 2147483647)) },
+	size => sub { number_value(pick(1, 1, 2, 3, 10, 1000, 500000, 2147483647)) },
 	json => sub {
 		my ($n) = @_;
 		text_value($n == 3 ? long_json(1_000_000) : $n % 20 == 5 ? long_json(rand 60_000) : $n % 8 == 2 ? long_json(rand 4000)
@@ -214,7 +214,7 @@ my %good = (
 	},
 	jsonb => sub { chance(0.4) ? null() : text_value(pick('{}', 'null', '{"a": 1}', '[1, "x", null]', '1.50',
 			'[' . join(', ', 1 .. 700) . ']', ('[' x 300) . (']' x 300), in_server("\"\x{e9}\""))) },
-	time => sub { chance(0.4) ? null() : time_value(pick(@times)) },
+	time => sub { chance(0.4) ? null() : time_value(pick((@times[1 .. 6]) x 6, @times)) },
 	versions => sub {
 		my ($n) = @_;
 		return { sql => 'ARRAY(SELECT generate_series(1, 12000)::bigint)', value => { dimensions => 1, elements => [ 1 .. 12000 ] }, long => 1 } if $n == 9;
@@ -443,11 +443,19 @@ my %check = (
 	},
 	number => sub { return $_[1] < 0 ? error('22003', "$_[0] must not be negative") : () },
 	version => sub { return $_[1] < 0 || $_[1] > 4294967295 ? error('22003', "$_[0] is out of range") : () },
-	size => sub { return $_[1] < 1 ? error('22023', "$_[0] must be at least 1") : () },
-	json => sub { return $setting{max_state_size} && length $_[1] > $setting{max_state_size} ? error('54000', 'state is too large') : () },
+	size => sub {
+		return $_[1] < 1 ? error('22023', "$_[0] must be at least 1")
+		  : $_[0] eq 'batch_size' && $_[1] > 500000 ? error('22023', 'batch_size must be at most 500000') : ();
+	},
+	time => sub {
+		return $_[0] ne 'created_at' ? () : $_[1]{text} =~ /infinity/ ? error('22008', 'created_at must be finite')
+		  : $_[1]{rank} > 1e9 ? error('22008', "created_at is more than a day ahead of the server's clock") : ();
+	},
 );
-$check{bytea} = $check{json};
 $element{versions} = 'version';
+
+# How many bytes each metadata take as jsonb, as the server says.
+my %jsonb_size;
 
 # All errors that the arguments call for; which of them is reported is nobody's promise.
 sub argument_errors
@@ -462,6 +470,12 @@ sub argument_errors
 		push @errors, error('22023', 'recognized_schema_versions must not be empty') if $versions && !@{ $versions->{elements} };
 		push @errors, error('22023', 'snapshot_purge() needs a criterion') if !grep { defined } $versions, @times;
 		push @errors, error('2D000', 'snapshot_purge() cannot be called inside a transaction block or a function') if $setting{in_function};
+	}
+	if ($name =~ /save/ && $setting{max_state_size})
+	{
+		my ($states, $metadata) = map { ref $_ ? $_->{elements} : [ $_ ] } @values[ 3, 4 ];
+		push @errors, error('54000', 'state is too large')
+		  if grep { length($states->[$_] // '') + $jsonb_size{ $metadata->[$_] // '' } > $setting{max_state_size} } 0 .. $#$states;
 	}
 	foreach my $parameter (@{ $functions{$name}{parameters} })
 	{
@@ -881,6 +895,19 @@ jit = off
 });
 $node->start;
 
+sub measure_metadata
+{
+	my @metadata = map { !defined $_->{value} ? () : ref $_->{value} ? @{ $_->{value}{elements} } : $_->{value} } @{ $pool{jsonb} }, @{ $pool{jsonbs} };
+
+	%jsonb_size = ('' => 0);
+	foreach my $json (grep { defined } @metadata)
+	{
+		$jsonb_size{$json} //= $dbh->selectrow_array(q{SELECT pg_column_size(convert_from(decode($1, 'hex'), getdatabaseencoding()::name)::jsonb) - 4},
+			undef, unpack 'H*', $json);
+	}
+	return;
+}
+
 sub set_up
 {
 	my ($options) = @_;
@@ -891,6 +918,7 @@ sub set_up
 		{ RaiseError => 1, PrintError => 0, AutoInactiveDestroy => 1, pg_enable_utf8 => 0, pg_server_prepare => 0 });
 	$dbh->{pg_placeholder_dollaronly} = 1;
 	$dbh->do("SET client_encoding = $client_encoding; SET timezone = 'UTC'; SET client_min_messages = warning");
+	measure_metadata();
 	$dbh->do(qq{CREATE EXTENSION snapshot_store; LOAD 'snapshot_store';
 		CREATE FUNCTION tell(timestamptz) RETURNS text LANGUAGE sql
 			RETURN CASE WHEN \$1 BETWEEN timestamptz '$began' AND clock_timestamp() THEN 'clock' ELSE \$1::text END;
