@@ -205,6 +205,9 @@ check_journals($standby, 'at the end');
 
 $reader->quit;
 $standby->stop;
+# A killed server's shared memory is given back when it starts again.
+$primary->start;
+$primary->stop;
 done_testing();
 
 sub connection
