@@ -188,10 +188,10 @@ prepare() {
 	shift
 	script=$(realpath "--relative-to=$source_dir" "$0")
 	install_missing "$kind"
+	# A server refuses to run as root. Who owns nothing, nor any cluster, can harm none.
 	user=$(id -un)
 	if [ "$user" = root ]; then
-		user=postgres
-		id "$user" >/dev/null 2>&1 || user=nobody
+		user=nobody
 		as_user=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --clear-groups)
 	fi
 	make_folder "$user"
