@@ -11,6 +11,10 @@
 #    but packages gets into the system, and no other server is touched.
 
 set -euo pipefail
+# The user's locale has no say, which this machine may not even have. What takes LC_ALL away, as
+# PostgreSQL's own tests do, finds one that speaks UTF-8.
+export LANG=C.UTF-8
+unset LANGUAGE "${!LC_@}"
 export LC_ALL=C
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -166,15 +170,15 @@ clean_up() {
 	done
 } 2>/dev/null
 
-# make_folder USER: makes $work, where the user can run programs and which is short enough
-# for the name of a socket in it.
+# make_folder USER: makes $work, where the user can run programs, and which is short enough for the
+# name of a socket in it, and plain enough for make.
 make_folder() {
 	local parent
 	for parent in "${TMPDIR:-/tmp}" /tmp /var/tmp; do
 		work=$(mktemp -d "$parent/snapshot_store.XXXXXX") || continue
 		cp "$(type -P true)" "$work"
 		chown -R "$1" "$work"
-		if [ ${#work} -lt 80 ] && "${as_user[@]}" "$work/true"; then
+		if [ ${#work} -lt 80 ] && [[ $work != *[!/._[:alnum:]-]* ]] && "${as_user[@]}" "$work/true"; then
 			return
 		fi
 		rm -rf "$work"
