@@ -36,7 +36,7 @@ pg_path() {
 # need PACKAGE COMMAND...: the package is missing unless the command succeeds. The command
 # tries the thing itself, since that may have come in another way.
 need() {
-	"${@:2}" >/dev/null 2>&1 || missing+=("$1")
+	"${@:2}" >/dev/null 2>&1 || [[ " ${missing[*]} " = *" $1 "* ]] || missing+=("$1")
 }
 
 # Can extensions be built for the chosen server? pg_config and pgxs.mk come with its client and say
@@ -45,15 +45,31 @@ has_headers() {
 	[ -e "$(pg_path includedir-server)/postgres.h" ] && [ -e "$(pg_path pgxs)" ]
 }
 
+# Does gcc find the C library, to compile with and to link to?
+compiles() {
+	gcc -x c -o /dev/null - <<<'#include <stdio.h>
+		int main(void) { return puts(""); }'
+}
+
+# What drives PostgreSQL's own tests. A server built from source has all of it only if it was
+# configured with --enable-tap-tests.
+has_test_drivers() {
+	local drivers
+	drivers=$(dirname "$(pg_path pgxs)")/../test
+	[ -x "$drivers/regress/pg_regress" ] && [ -x "$drivers/isolation/pg_isolation_regress" ] &&
+		[ -e "$drivers/perl/PostgreSQL/Test/Cluster.pm" ]
+}
+
 # Every package that the demo, the test, the test under a tool or the benchmark ($1) needs.
 find_missing() {
 	missing=()
 	need make make --version
 	need gcc gcc --version
-	need libc6-dev test -e /usr/include/stdio.h
+	need libc6-dev compiles
 	need "postgresql${major:+-$major}" test -x "$(pg_path bindir)/postgres"
 	need "postgresql-server-dev-${major:-all}" has_headers
-	[[ $1 != *valgrind && $1 != bench ]] || need valgrind valgrind --version
+	[[ $1 != *coverage ]] || need gcc gcov --version
+	[[ $1 != *valgrind && $1 != bench ]] || need valgrind valgrind true
 	[ "$1" != demo ] || return 0
 	need perl prove --version
 	if [ "$1" = bench ]; then
@@ -63,7 +79,9 @@ find_missing() {
 	fi
 	need libipc-run-perl perl -MIPC::Run -e 1
 	need libdbd-pg-perl perl -MDBD::Pg -e 1
+	need "postgresql-client${major:+-$major}" has_test_drivers
 	need libtap-parser-sourcehandler-pgtap-perl pg_prove --version
+	need libtap-parser-sourcehandler-pgtap-perl perl -MTAP::Parser::SourceHandler::pgTAP -e 1
 	need "postgresql${major:+-$major}-pgtap" test -e "$(pg_path sharedir)/extension/pgtap.control"
 	need cppcheck cppcheck --version
 	need shellcheck shellcheck --version
