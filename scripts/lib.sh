@@ -107,12 +107,13 @@ choose_server() {
 			"(apt.postgresql.org has packages of newer servers)"
 }
 
-# apt-get, quiet but for errors and, on a terminal, one line that shows where it is.
+# apt-get, quiet but for errors and, on a terminal, one line that shows where it is. What sudo has to
+# say is not apt-get's, and not held back.
 apt_get() {
 	local line status=0 sudo=()
 	[ "$(id -u)" = 0 ] || sudo=(sudo)
-	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 \
-		-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@" 2>&1 |
+	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive sh -c 'exec apt-get "$@" 2>&1' apt-get -q -y \
+		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@" |
 		while read -r line; do
 			case $line in
 			E:* | Err:* | dpkg:*) printf '  %s\n' "$line" ;;
@@ -140,6 +141,8 @@ install_missing() {
 		die "cannot install (no apt-get, or neither root nor sudo) what is missing," \
 			"by the names of Debian's packages: ${missing[*]}"
 	fi
+	apt_get --version || die "this user may not install what is missing," \
+		"by the names of Debian's packages: ${missing[*]}"
 	echo "Getting the lists of packages ..."
 	apt_get update || true # one of many sources may be at fault
 	choose_server
