@@ -18,13 +18,19 @@ ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 
-ifneq ($(wildcard $(PGXS)),)
+# The client's packages bring PGXS, and only the server's development files the headers.
+ifneq ($(and $(wildcard $(PGXS)),$(wildcard $(shell $(PG_CONFIG) --includedir-server)/postgres.h)),)
+# A server with a JIT has clang compile extensions for that, too. They work without.
+CLANG := $(shell sed -n 's/^CLANG *= *//p' $(dir $(PGXS))../Makefile.global)
+ifeq ($(shell command -v $(firstword $(CLANG) none) 2>/dev/null),)
+override with_llvm = no
+endif
 include $(PGXS)
 else
 # Nothing can be built yet, but demo, test and help work: the first two install what they need.
 .PHONY: all install uninstall installcheck clean
 all install uninstall installcheck clean:
-	@echo "$@: the server's development files are missing ($(PG_CONFIG) --pgxs finds none)." >&2
+	@echo "$@: the server's development files are missing ($(PG_CONFIG) finds no PGXS or postgres.h)." >&2
 	@echo "On Debian and Ubuntu: apt-get install postgresql-server-dev-all" >&2
 	@exit 1
 endif
