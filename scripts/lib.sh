@@ -31,6 +31,10 @@ pg_path() {
 	"${PG_CONFIG:-none}" "--$1" 2>/dev/null || true
 }
 
+server_major() {
+	pg_path version | sed 's/[^0-9]*\([0-9]*\).*/\1/'
+}
+
 # ---- first run: packages ----------------------------------------------------------------
 
 # need PACKAGE COMMAND...: the package is missing unless the command succeeds. The command
@@ -94,7 +98,7 @@ choose_server() {
 	if [ -n "${PG_CONFIG:-}" ]; then
 		command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG: there is no $PG_CONFIG"
 		PG_CONFIG=$(realpath --no-symlinks "$(command -v "$PG_CONFIG")")
-		major=$(pg_path version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+		major=$(server_major)
 	elif (PG_CONFIG=pg_config && has_headers); then
 		PG_CONFIG=$(pg_config --bindir)/pg_config
 		choose_server
