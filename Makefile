@@ -39,7 +39,7 @@ endif
 # (and its bitcode) is made anew when any header changes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
-.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage mistakes bench format lint help
+.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines mistakes bench format lint help
 
 demo test:
 	@scripts/$@
@@ -60,6 +60,9 @@ torture-valgrind:
 coverage:
 	@scripts/test --under coverage
 
+machines:
+	@scripts/test --machines
+
 mistakes:
 	@test/mistakes
 
@@ -78,6 +81,7 @@ help:
 	@echo "make torture       the long forms: crashes, crowds, hostile input; then the tests under"
 	@echo "                   sanitizers and valgrind; -j2 takes two at a time"
 	@echo "make coverage      run every test and tell which lines and branches of src/ ran"
+	@echo "make machines      run the README's commands on fresh machines, as root: bare, in use, ..."
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
 	@echo "make bench         measure it beside what users write by hand, into doc/benchmarks.md; with"
 	@echo "                   BENCH='--short' or BENCH='--states DIR' (scripts/bench --help says more)"
