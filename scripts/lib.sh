@@ -77,8 +77,8 @@ find_missing() {
 	[ "$1" != demo ] || return 0
 	need perl prove --version
 	if [ "$1" = bench ]; then
-		need redis-tools redis-benchmark --version
-		need gnuplot-nox gnuplot --version
+		need redis-tools type -P redis-benchmark redis-cli redis-check-rdb
+		need gnuplot-nox gnuplot -e 'set terminal svg'
 		return
 	fi
 	need libipc-run-perl perl -MIPC::Run -e 1
@@ -182,7 +182,8 @@ clean_up() {
 		# After a crash the number may be another process's by now.
 		[ ! -e /proc/self ] || [ "/proc/$pid/cwd" -ef "${path%/*}" ] || continue
 		kill -QUIT "$pid"
-		for patience in 4 3 2 1 0; do
+		# It kills by itself, after five seconds, what does not end, as what was stopped cannot.
+		for patience in 9 8 7 6 5 4 3 2 1 0; do
 			[ -e "$path" ] || break
 			[ "$patience" != 0 ] || kill -KILL "$pid"
 			sleep 1
