@@ -1,6 +1,7 @@
 # Logical replication of the table to another server that has the extension:
 # the subscriber applies what saves, deletions and purges do, row by row by the
-# primary key, and loads there give what they give on the publisher.
+# primary key, and loads there give what they give on the publisher.  What goes
+# wrong where both save, and that the recipes in doc/operations.md close it.
 use strict;
 use warnings;
 
@@ -145,11 +146,116 @@ applied(q{CALL snapshot_purge('cart-', '{2}', batch_size => 2)}, q{SELECT * FROM
 applied(q{DELETE FROM snapshot_store WHERE stream_id = 'blob'}, sprintf($of, 'blob'), '', 'a deletion in plain SQL');
 applied(q{TRUNCATE snapshot_store; SELECT snapshot_save('order-1', 1, 1, '1')}, 'SELECT count(*) FROM snapshot_store', '1', 'all at once');
 
+# A publication of some rows may filter by the key alone: otherwise what replaces or deletes a row
+# fails, though a first save does not.
+
+foreach ([ 'state_schema_version = 1', '42P10' ], [ q{starts_with(stream_id, 'order-')}, 'no error' ])
+{
+	my ($filter, $expected) = @$_;
+
+	$publisher->safe_psql('postgres', "CREATE PUBLICATION filtered FOR TABLE snapshot_store WHERE ($filter)");
+	is(outcome_of($publisher, q{SELECT snapshot_save('order-9', 1, 1, '1')}), 'no error', "a publication WHERE ($filter): a first save");
+	is(outcome_of($publisher, q{SELECT snapshot_save('order-9', 2, 1, '2')}), $expected, "... one that replaces: $expected");
+	is(outcome_of($publisher, q{SELECT snapshot_delete('order-9')}), $expected, "... a deletion: $expected");
+	$publisher->safe_psql('postgres', q{DROP PUBLICATION filtered; SELECT snapshot_delete('order-9')});
+}
+
+# Where both save, the last to write has its way, ...
+
+sub saves
+{
+	my ($node, $stream, $sequence_number, $state, $version) = @_;
+
+	$version //= 1;
+	$node->safe_psql('postgres', "SELECT snapshot_save('$stream', $sequence_number, $version, '\"$state\"')");
+	$publisher->wait_for_catchup('snapshots') if $node == $publisher;
+}
+
+sub subscribers
+{
+	return $subscriber->safe_psql('postgres', sprintf $of, $_[0]);
+}
+
+saves($publisher, 'order-1', 10, 'published');
+saves($subscriber, 'order-1', 20, 'newer');
+saves($publisher, 'order-1', 11, 'older');
+is(subscribers('order-1'), '0/1/11/"older"', "a publisher's older snapshot replaces a subscriber's newer one");
+
+# ... and a large state that is not sent again leaves the subscriber's beside the publisher's number.
+applied(q{SELECT snapshot_save('mixed', 1, 1, } . sprintf($noise, 1) . ')', q{SELECT sequence_number FROM snapshot_info('mixed')},
+	'1', 'a large state');
+saves($subscriber, 'mixed', 2, 'other', 2);
+$publisher->safe_psql('postgres', q{UPDATE snapshot_store SET metadata = '{}' WHERE stream_id = 'mixed'});
+$publisher->wait_for_catchup('snapshots');
+is(subscribers('mixed'), '0/1/1/"other"/{}', '... under which the subscriber has another one afterwards');
+$_->safe_psql('postgres', 'TRUNCATE snapshot_store') foreach $subscriber, $publisher;
+$publisher->wait_for_catchup('snapshots');
+
+# Read-only for the application, as the document has it
+
+my $document = slurp_file('doc/operations.md');
+my ($revoke) = $document =~ /^(REVOKE .* ON snapshot_store FROM app;)$/m;
+$_->safe_psql('postgres', 'CREATE ROLE app LOGIN; GRANT ALL ON snapshot_store TO app') foreach $publisher, $subscriber;
+my @as_app = (extra_params => [ '-U', 'app' ]);
+saves($subscriber, 'order-2', 1, 'own');
+is(outcome_of($subscriber, q{SELECT snapshot_save('order-2', 2, 1, '2')}, @as_app), 'no error', 'the application saves on the subscriber');
+$subscriber->safe_psql('postgres', $revoke);
+foreach my $call (q{snapshot_save('order-2', 3, 1, '3')}, q{snapshot_delete('order-2')})
+{
+	is(outcome_of($subscriber, "SELECT $call", @as_app), '42501', "... and no more: $call");
+}
+is(outcome_of($subscriber, 'TRUNCATE snapshot_store', @as_app), '42501', '... nor does it truncate');
+is($subscriber->safe_psql('postgres', q{SELECT sequence_number FROM snapshot_load('order-2', '{1}')}, @as_app), '2', '... but it loads');
+$subscriber->safe_psql('postgres', 'TRUNCATE snapshot_store');
+
+# The trigger that keeps the newer one, as the document has it, also through the initial copy
+
+my ($trigger) = $document =~ /^(CREATE FUNCTION keep_newer\(\).*?)^```$/ms;
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION snapshots');
+$publisher->safe_psql('postgres', q{SELECT snapshot_save('both-' || n, 10, 1, '"published"') FROM generate_series(1, 4) AS n});
+saves($subscriber, 'both-1', 20, 'newer');
+saves($subscriber, 'both-2', 5, 'older');
+saves($subscriber, 'both-3', 20, 'other', 2);
+$subscriber->safe_psql('postgres', $trigger);
+$subscriber->safe_psql('postgres', sprintf q{CREATE SUBSCRIPTION snapshots CONNECTION '%s' PUBLICATION snapshots},
+	$publisher->connstr('postgres') =~ s/'/''/gr);
+$subscriber->wait_for_subscription_sync($publisher, 'snapshots');
+is(subscribers('both-1'), '0/1/20/"newer"', 'with the trigger, the initial copy keeps a newer one of the subscriber');
+is(subscribers("both-$_->[0]"), '0/1/10/"published"', "... and replaces $_->[1]")
+  foreach [ 2, 'an older one' ], [ 3, 'one of another version' ], [ 4, 'none' ];
+
+saves($publisher, 'both-1', 19, 'older');
+is(subscribers('both-1'), '0/1/20/"newer"', '... a save of the publisher does not replace a newer one');
+saves($publisher, 'both-1', 21, 'newest');
+is(subscribers('both-1'), '0/1/21/"newest"', '... but an older one');
+saves($publisher, 'both-1', 1, 'other', 2);
+is(subscribers('both-1'), '0/2/1/"other"', '... and one of another version, as any save');
+saves($subscriber, 'both-5', 2, 'newer');
+saves($subscriber, 'both-6', 1, 'older');
+saves($publisher, $_, 1 + /6/, 'first') foreach 'both-5', 'both-6';
+is(subscribers('both-5'), '0/1/2/"newer"', "... nor does the publisher's first of a stream");
+is(subscribers('both-6'), '0/1/2/"first"', '... which replaces an older one and does not stop replication');
+$publisher->safe_psql('postgres', q{SELECT snapshot_delete('both-5')});
+$publisher->wait_for_catchup('snapshots');
+is(subscribers('both-5'), '', "... and the publisher's deletion is carried out");
+is($subscriber->safe_psql('postgres', q{SELECT snapshot_save('both-6', 1, 1, '1'), snapshot_save('both-6', 3, 1, '3')}), 'f|t',
+	"... while the subscriber's own saves go by the rule");
+
 # The subscriber takes over.
 
-$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION snapshots');
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION snapshots; DROP FUNCTION keep_newer CASCADE; TRUNCATE snapshot_store');
+$subscriber->safe_psql('postgres', q{SELECT snapshot_save('order-1', 1, 1, '1')});
 is($subscriber->safe_psql('postgres', q{SELECT snapshot_save('order-1', 2, 1, '2')}), 't', 'the subscriber saves when it is one no more');
 is($subscriber->safe_psql('postgres', q{SELECT sequence_number, state FROM snapshot_load('order-1', '{1}')}), '2|2', '... in place of what it had');
 
 $_->stop foreach $publisher, $subscriber;
 done_testing();
+
+# The SQLSTATE of a script's first error.
+sub outcome_of
+{
+	my ($node, $script, @options) = @_;
+	my (undef, undef, $stderr) = $node->psql('postgres', "\\set VERBOSITY sqlstate\n$script", @options);
+
+	return $stderr =~ /ERROR:  (\w+)/ ? $1 : 'no error';
+}
