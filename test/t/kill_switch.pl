@@ -70,6 +70,21 @@ is($session{sets}->query_safe(q{SELECT snapshot_save('sets', 1, 1, '1')}), 't', 
 is($session{sets}->query_safe(q{RESET snapshot_store.enabled; SELECT snapshot_save('sets', 2, 1, '2')}), 'f', '... until that is reset');
 is($node->safe_psql('shop', $calls), $off, 'a new session is off, too');
 
+# Who counts the events since what was loaded, which is nothing, takes snapshots in vain; who asks for what
+# is due does not.  Of a new stream, with one due every 100 events: how many in 200 commands.
+foreach ([ 'snapshot_should_take(event, (SELECT sequence_number FROM loaded), 100)', 101 ],
+	[ q{snapshot_due('new', '{1}', event, 100)}, 0 ])
+{
+	my ($is_due, $taken) = @$_;
+
+	is($session{calls}->query_safe(qq{
+			SELECT count(stored), count(*) FILTER (WHERE stored)
+			FROM generate_series(1, 200) AS event CROSS JOIN LATERAL (
+				WITH loaded AS (SELECT * FROM snapshot_load('new', '{1}'))
+				SELECT CASE WHEN $is_due THEN snapshot_save('new', event, 1, '{}') END AS stored) AS s}),
+		"$taken|0", "with $is_due it takes $taken snapshots in 200 commands, none of which is stored");
+}
+
 is($session{calls}->query_safe(q{SELECT snapshot_delete('reset')}), '1', 'a deletion works while the store is off');
 is($session{calls}->query_safe('SELECT snapshots FROM snapshot_census()'), '3', '... and so does a census');
 ($ret, $stdout, $stderr) = $node->psql('shop', q{CALL snapshot_purge('sets', max_created_at => 'infinity')});

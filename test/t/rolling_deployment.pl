@@ -160,6 +160,30 @@ cmp_ok($outcome{1}{missing}, '>=', 20, '... and at the end one of them has none 
 is($outcome{1}{foreign}, 0, '... but even so neither sees one of the other');
 cmp_ok($outcome{1}{replayed}, '>', 10 * $outcome{2}{replayed}, '... and they replay the more events');
 
+# What that costs: two versions take turns on a stream of 100 events, a command adds one, and a snapshot
+# is due every 100.  Returns how many were taken in 200 commands.
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION taken_in_200_commands() RETURNS bigint LANGUAGE plpgsql AS $$
+	DECLARE
+		taken bigint := 0;
+	BEGIN
+		FOR event IN 101..300 LOOP
+			IF snapshot_due('turns', ARRAY[1 + event % 2], event, 100) THEN
+				taken := taken + snapshot_save('turns', event, 1 + event % 2, '{}')::integer;
+			END IF;
+		END LOOP;
+		RETURN taken;
+	END
+	$$});
+foreach ([ 1, 200 ], [ 2, 4 ])
+{
+	my ($number, $taken) = @$_;
+
+	keep_versions($number);
+	is($node->safe_psql('postgres', q{SELECT snapshot_delete('turns') \g /dev/null
+			SELECT taken_in_200_commands()}), $taken, "with keep_versions at $number two versions take $taken snapshots in 200 commands");
+}
+
 # In four sessions at once, two of each version
 
 sub in_four_sessions
