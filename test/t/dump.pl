@@ -190,6 +190,25 @@ foreach ([ 'shop', 'public' ], [ 'store', 'Odd; schema' ])
 		runs($target, @{$restore{$format}});
 		all_is_there($target, "$source, $format");
 	}
+
+	# A dump of the schema has the rows, and not the extension unless that is named.
+	my @dump = ('pg_dump', '--schema', qq{"$schema"}, '--format=custom', '--file', "$dumps/$source.schema");
+	my $target = database();
+	runs($source, @dump);
+	$node->command_fails_like([ 'pg_restore', '-d', $target, "$dumps/$source.schema" ],
+		qr/snapshot_store" does not exist/, "$source, --schema: there is no table for the rows");
+	$target = database();
+	runs($source, @dump, '--extension=snapshot_store');
+	if ($schema eq 'public')
+	{
+		$node->command_fails_like([ 'pg_restore', '-d', $target, "$dumps/$source.schema" ],
+			qr/schema "public" already exists.*errors ignored on restore: 1\n/s, "$source, with --extension: there is a schema public already");
+	}
+	else
+	{
+		runs($target, 'pg_restore', "$dumps/$source.schema");
+	}
+	all_is_there($target, "$source, --schema and --extension");
 }
 
 # ---- the largest snapshot that a save takes ------------------------------------------------
