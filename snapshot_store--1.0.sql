@@ -47,9 +47,13 @@ CREATE TABLE @extschema@.snapshot_store (
 --       50       4064     1.5  100 %   3.4  100 %    8.3  99 %    79  97 %
 --   live data             0.6          1.4           2.7           4.5
 --
--- Autovacuum is left at the server's settings: the heap hardly needs it, and
--- TOAST, where larger states go, has its own threshold.
-ALTER TABLE @extschema@.snapshot_store SET (fillfactor = 65, toast_tuple_target = 4064);
+-- Autovacuum is left at the server's settings for the heap, which hardly needs
+-- it. In TOAST, where a save writes all chunks of a larger state anew, it makes
+-- no pauses, with which it may never catch up. 50 streams of 60 KB, 300 saves a
+-- second, PostgreSQL 15 (scripts/bench vacuum): after 390 s 5.4 GB of TOAST with
+-- the server's pauses; without, 1.2 GB, which is what a minute of saves writes.
+ALTER TABLE @extschema@.snapshot_store
+    SET (fillfactor = 65, toast_tuple_target = 4064, toast.autovacuum_vacuum_cost_delay = 0);
 
 -- A long, compressible key would be compressed when it is formed afresh, differ
 -- from the stored one byte by byte, and so make the overwriting no HOT update.

@@ -411,6 +411,13 @@ END
 		disk_plot(), table('', recorded('disk', 'times live'), rows('disk', 'bytes')),
 		table('The share of HOT updates; higher is better', sub { }, rows('disk', 'HOT share'))),
 
+	section('Vacuum', <<END,
+Bytes of TOAST and its index after the saves, by autovacuum's settings; lower is better. The settings other
+than the naptime are the TOAST table's own (`toast.`).
+END
+		table('', sub { }, rows('vacuum', 'bytes toast')),
+		table('Milliseconds within which 99 % of the saves ended', sub { }, rows('vacuum', '99 % ms'))),
+
 	section('Growth', <<END,
 A load that finds, with more and more streams. In brackets: the ratio to hand.
 END
@@ -424,7 +431,7 @@ END
 On Debian or Ubuntu, as root or with sudo. Timings need a machine that has nothing else to do.
 END
 ```sh
-make bench                  # everything, with generated states: some half an hour
+make bench                  # everything, with generated states: some hour
 scripts/bench --short       # each part small: less than two minutes
 scripts/bench --states DIR  # states of real JSON: files *.jsonl in DIR, a document a line
 scripts/bench wal disk      # some of the parts

@@ -316,7 +316,7 @@ my %made = (
 	'owner' => [ 'ALTER TABLE snapshot_store OWNER TO other', qq{SELECT relowner = 'other'::regrole FROM pg_class WHERE oid = $table} ],
 	'storage settings, such as `fillfactor` and autovacuum' => [
 		'ALTER TABLE snapshot_store SET (fillfactor = 80, autovacuum_enabled = off, toast.autovacuum_enabled = off)',
-		qq{SELECT t.reloptions <> '{fillfactor=65,toast_tuple_target=4064}' OR o.reloptions IS NOT NULL FROM pg_class AS t JOIN pg_class AS o ON o.oid = t.reltoastrelid WHERE t.oid = $table} ],
+		qq{SELECT t.reloptions <> '{fillfactor=65,toast_tuple_target=4064}' OR o.reloptions <> '{autovacuum_vacuum_cost_delay=0}' FROM pg_class AS t JOIN pg_class AS o ON o.oid = t.reltoastrelid WHERE t.oid = $table} ],
 	'replica identity' => [ 'ALTER TABLE snapshot_store REPLICA IDENTITY FULL', qq{SELECT relreplident <> 'd' FROM pg_class WHERE oid = $table} ],
 	'membership in a publication `FOR TABLE`' => [ 'CREATE PUBLICATION mine FOR TABLE snapshot_store', qq{SELECT count(*) > 0 FROM pg_publication_rel WHERE prrelid = $table} ],
 	'membership in one `FOR ALL TABLES` or `FOR TABLES IN SCHEMA`' => [
