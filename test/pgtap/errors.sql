@@ -1,7 +1,7 @@
 -- Every error: its SQLSTATE, message, detail and hint; and that it stores nothing and leaves the kept snapshots as
 -- they are.
 BEGIN;
-SELECT plan(758);
+SELECT plan(759);
 
 -- The error that a command raises, as "SQLSTATE message". Settings, given as {"name": "value"}, hold for the command.
 CREATE FUNCTION pg_temp.error_of(command text, settings jsonb DEFAULT '{}', in_full boolean DEFAULT false)
@@ -494,6 +494,8 @@ FROM (VALUES
 	 E'21000 %\nHINT: _%', 'a stream that occurs twice: what to do'),
 	('SELECT snapshot_save(''kept'', 20, 1, ''{}'', created_at => ''2999-01-01 00:00:00+00'')', '{"timezone": "UTC"}',
 	 E'22008 %\nDETAIL: %2999-01-01 00:00:00+00%clock%\nHINT: %clock%unit%', 'a created_at too far ahead: both times, and where to look'),
+	('CALL snapshot_purge(''k'', ''{1}'')', '{}',
+	 E'2D000 %\nDETAIL: %commits%\nHINT: %SECURITY DEFINER%SET%', 'a purge inside of something: what that must not be'),
 	('SELECT * FROM snapshot_outdated('''', ''{1}'', 0)', '{}',
 	 E'22023 max\\_streams %\nDETAIL: %0%', 'a work list of no size: the value'),
 	('SELECT * FROM snapshot_load_many(''{kept bytes}'', ''{1}'')', '{}',

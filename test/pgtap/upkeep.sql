@@ -1,6 +1,6 @@
 -- Upkeep by the beginning of the stream's name: snapshot_census, snapshot_outdated and snapshot_purge, and what each
 -- reads. This file commits; it has the table to itself and empties it at both ends.
-SELECT plan(169);
+SELECT plan(170);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -351,6 +351,8 @@ CREATE FUNCTION pg_temp.purge_in_sql() RETURNS void LANGUAGE sql AS $$ CALL snap
 CREATE PROCEDURE pg_temp.purge_in_sql_procedure() LANGUAGE sql AS $$ CALL snapshot_purge('p-', '{1}') $$;
 CREATE PROCEDURE pg_temp.purge_with_setting() LANGUAGE plpgsql SET work_mem = '4MB'
 AS $$ BEGIN CALL snapshot_purge('p-', '{1}'); END $$;
+CREATE PROCEDURE pg_temp.purge_as_definer() LANGUAGE plpgsql SECURITY DEFINER
+AS $$ BEGIN CALL snapshot_purge('p-', '{1}'); END $$;
 CREATE PROCEDURE pg_temp.purge_and_catch() LANGUAGE plpgsql
 AS $$
 BEGIN
@@ -386,6 +388,9 @@ SELECT is(:'error'::text, :'refused', 'nor a procedure in SQL');
 CALL pg_temp.purge_with_setting();
 \set error :ERROR ' ' :LAST_ERROR_SQLSTATE ' ' :LAST_ERROR_MESSAGE
 SELECT is(:'error'::text, :'refused', 'nor a procedure with a SET clause');
+CALL pg_temp.purge_as_definer();
+\set error :ERROR ' ' :LAST_ERROR_SQLSTATE ' ' :LAST_ERROR_MESSAGE
+SELECT is(:'error'::text, :'refused', 'nor one that is SECURITY DEFINER');
 BEGIN;
 CALL pg_temp.purge_twice();
 \set error :ERROR ' ' :LAST_ERROR_SQLSTATE ' ' :LAST_ERROR_MESSAGE
