@@ -21,6 +21,7 @@
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
@@ -58,6 +59,8 @@ direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 
 	while (index_getnext_tid(index_scan, ForwardScanDirection) != NULL)
 	{
+		/* Many rows, each compared with many versions, take their time. */
+		CHECK_FOR_INTERRUPTS();
 		if (scan->recognized != NULL)
 		{
 			bool		isnull;
