@@ -40,7 +40,7 @@ measure_form() {
 
 measure_vacuum() {
 	local seconds=130
-	[ -z "$short" ] || seconds=5
+	[ -z "$short" ] || seconds=2
 	for _ in {1..100}; do
 		echo "\"$(head -c 45000 /dev/urandom | base64 -w 0)\""
 	done >"$work/states/changing.60"
