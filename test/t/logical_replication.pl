@@ -184,10 +184,27 @@ is(subscribers('order-1'), '0/1/11/"older"', "a publisher's older snapshot repla
 # ... and a large state that is not sent again leaves the subscriber's beside the publisher's number.
 applied(q{SELECT snapshot_save('mixed', 1, 1, } . sprintf($noise, 1) . ')', q{SELECT sequence_number FROM snapshot_info('mixed')},
 	'1', 'a large state');
+applied(sprintf(q{SET snapshot_store.keep = 3; SELECT snapshot_save('moved', 1, 1, '1'), snapshot_save('moved', 2, 1, '2'), snapshot_save('moved', 3, 1, %s)},
+		sprintf($noise, 3)), q{SELECT string_agg(slot || '/' || sequence_number, ' ' ORDER BY slot) FROM snapshot_store WHERE stream_id = 'moved'},
+	'0/1 1/2 2/3', 'three of a stream');
 saves($subscriber, 'mixed', 2, 'other', 2);
 $publisher->safe_psql('postgres', q{UPDATE snapshot_store SET metadata = '{}' WHERE stream_id = 'mixed'});
 $publisher->wait_for_catchup('snapshots');
 is(subscribers('mixed'), '0/1/1/"other"/{}', '... under which the subscriber has another one afterwards');
+$subscriber->safe_psql('postgres', q{SET snapshot_store.keep = 3; SELECT snapshot_save('moved', n, 1, '"own"') FROM generate_series(10, 12) AS n});
+$publisher->safe_psql('postgres', q{SET snapshot_store.keep = 2; SELECT snapshot_save('moved', 4, 1, '4')});
+$publisher->wait_for_catchup('snapshots');
+is(subscribers('moved'), '0/1/4/4 1/1/3/"own"', '... and so it is when the publisher moves one to a lower slot');
+
+# Both have saved the first of a stream.
+saves($subscriber, 'first', 1, 'own');
+my $log = -s $subscriber->logfile;
+$publisher->safe_psql('postgres', q{SELECT snapshot_save('first', 2, 1, '"published"')});
+$subscriber->wait_for_log(qr/duplicate key value violates unique constraint "snapshot_store_pkey"/, $log);
+is($subscriber->safe_psql('postgres', sprintf $of, 'first'), '0/1/1/"own"', 'the first of a stream on both sides stops replication');
+$subscriber->safe_psql('postgres', q{SELECT snapshot_delete('first')});
+$publisher->wait_for_catchup('snapshots');
+is(subscribers('first'), '0/1/2/"published"', "... until the subscriber's is deleted");
 $_->safe_psql('postgres', 'TRUNCATE snapshot_store') foreach $subscriber, $publisher;
 $publisher->wait_for_catchup('snapshots');
 
