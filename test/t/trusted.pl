@@ -91,7 +91,7 @@ sub error_as
 	my ($role, $database, $script) = @_;
 	my ($ret, $stdout, $stderr) = $node->psql($database, $script, extra_params => [ '-U', $role ]);
 
-	return $stderr =~ /ERROR:  (.*)/ ? $1 : '';
+	return $stderr =~ /(?:ERROR|FATAL):  (.*)/ ? $1 : '';
 }
 
 # A call of every function, with arguments of exactly its types, in a way that
