@@ -624,7 +624,7 @@ AS $$
 	FROM generate_series(0, 19999) AS i,
 		 (SELECT string_agg(md5(j::text), '') AS state FROM generate_series(1, 66) AS j) AS n
 $$;
-ALTER TABLE snapshot_store SET (toast_tuple_target = 128, autovacuum_enabled = off);
+ALTER TABLE snapshot_store SET (toast_tuple_target = 128, autovacuum_enabled = off, toast.autovacuum_enabled = off);
 CALL pg_temp.begin_with_20000();
 VACUUM (ANALYZE) snapshot_store;
 SELECT ok(pg_relation_size(reltoastrelid) > 20000 * 2048, '20,000 states of 2 KB, out of line')
@@ -696,7 +696,7 @@ SELECT cmp_ok(rows_fetched - :before_rows_fetched, '<=', 5 * 2000::bigint,
 SELECT cmp_ok(toast_pages - :before_toast_pages, '<=', 5 * 2000::bigint, 'and no state but of those') FROM counter;
 
 ALTER TABLE snapshot_store SET (toast_tuple_target = 4064);
-ALTER TABLE snapshot_store RESET (autovacuum_enabled);
+ALTER TABLE snapshot_store RESET (autovacuum_enabled, toast.autovacuum_enabled);
 TRUNCATE snapshot_store;
 
 DO $$
