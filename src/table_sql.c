@@ -98,9 +98,9 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 
 	/*
-	 * Guarded, so that even now no older snapshot replaces a newer one, nor one
-	 * of another version, unless it is the one that is to go ($9, $10, $11) or
-	 * any may ($12).
+	 * Guarded, so that even now no older snapshot replaces a newer one, nor
+	 * one of another version, unless it is the one that is to go ($9, $10,
+	 * $11) or any may ($12).
 	 */
 	[INSIST_ON_ROW] = {
 		ROW_INSERT "DO UPDATE SET "

@@ -235,7 +235,7 @@ static const Case cases[] = {
 	{"both raised, with a row far above", 3, 5,
 	"0:1/20@1 14:2/10@2", "1/10@3", "0:1/20@1 1:1/10@3* 14:2/10@2"},
 
-	/* Clocks that are ahead: NOW is 1000, in microseconds, and 86400000000 are a day */
+	/* Clocks that are ahead of NOW, 1000 microseconds, by 86400000000, a day */
 	{"a version saved more than a day ahead goes before one saved long ago", 1, 2,
 	"0:1/10@86400001001 1:2/5@2", "3/1@3", "0:3/1@3* 1:2/5@2"},
 	{"one saved a day ahead counts as it is", 1, 2,
