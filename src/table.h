@@ -150,6 +150,6 @@ extern void table_form_row(const StreamSnapshot *snapshot,
 						   Datum *values, bool *isnull);
 extern void table_read_row(const Datum *values, const bool *isnull,
 						   StreamSnapshot *snapshot);
-extern void table_refuse_null(void) pg_attribute_noreturn();
+extern void table_refuse_null(void);
 
 #endif							/* SNAPSHOT_STORE_TABLE_H */
