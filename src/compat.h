@@ -16,6 +16,8 @@
 #include "access/tableam.h"
 #include "catalog/pg_namespace.h"
 #include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
 
 /*
  * 16 made a library's symbols hidden unless it exports them.  Before, one
@@ -31,10 +33,21 @@
 #define PG_MODULE_MAGIC_EXT(...)	PG_MODULE_MAGIC
 #endif
 
-/* 18 added the instrumentation. */
+/* 18 added the instrumentation, 19 the flags. */
 #if PG_VERSION_NUM < 180000
-#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys) \
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys, flags) \
 	(index_beginscan) (heap, index, snapshot, nkeys, norderbys)
+#elif PG_VERSION_NUM < 190000
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys, flags) \
+	(index_beginscan) (heap, index, snapshot, instrument, nkeys, norderbys)
+#endif
+
+/* 19 added the options. */
+#if PG_VERSION_NUM < 190000
+#define table_tuple_update(rel, otid, slot, cid, options, snapshot, crosscheck, \
+						   wait, tmfd, lockmode, update_indexes) \
+	(table_tuple_update) (rel, otid, slot, cid, snapshot, crosscheck, \
+						  wait, tmfd, lockmode, update_indexes)
 #endif
 
 /* 16 replaced the function for each kind of object by one. */
@@ -57,6 +70,28 @@
 #define check_is_in_force(check)	((check)->ccvalid)
 #else
 #define check_is_in_force(check)	((check)->ccvalid && (check)->ccenforced)
+#endif
+
+/* 19 has a type for what it passes to a callback. */
+#if PG_VERSION_NUM < 190000
+typedef int SysCacheIdentifier;
+#endif
+
+/* 16 lets modules find a setting. */
+#if PG_VERSION_NUM < 160000
+static inline struct config_generic *
+find_option(const char *name, bool create_placeholders, bool skip_errors,
+			int elevel)
+{
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i];
+	}
+	return NULL;
+}
 #endif
 
 /* 16 tells apart which indexes an update concerns. */

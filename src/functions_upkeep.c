@@ -7,6 +7,7 @@
 #include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 #include "arguments.h"
 #include "upkeep.h"
@@ -110,10 +111,11 @@ snapshot_outdated(PG_FUNCTION_ARGS)
  *
  * Errors: 2D000 inside a transaction block or a function, 22023 without any
  * criterion, for an empty array of versions (nothing would be recognized) or
- * for a batch_size below 1 or over 500,000, 22004 for a NULL prefix or batch_size or a NULL
- * inside the array, 22003 and 2202E for the versions as snapshot_load; those
- * of snapshot_delete for a read-only transaction, the privileges (UPDATE, too,
- * since it locks rows) and a table that is not durable.
+ * for a batch_size below 1 or over 500,000, 22004 for a NULL prefix or
+ * batch_size or a NULL inside the array, 22003 and 2202E for the versions as
+ * snapshot_load; those of snapshot_delete for a read-only transaction, the
+ * privileges (UPDATE, too, since it locks rows) and a table that is not
+ * durable; 55000 for one whose streams are not in the order of their bytes.
  */
 Datum
 snapshot_purge(PG_FUNCTION_ARGS)

@@ -55,7 +55,6 @@ typedef struct KnownTable
 	StreamOrder order;			/* of its streams */
 	Oid			key;			/* its index, if the table is plain */
 	bool		plain;			/* may the direct way be taken? */
-	bool		key_is_young;	/* not by every transaction, as it was learned */
 } KnownTable;
 
 static KnownTable known;
@@ -108,7 +107,7 @@ relation_changed(Datum arg, Oid relation)
 
 /* Forget it when our function has changed: a new SQL definition may be why. */
 static void
-function_changed(Datum arg, int cache, uint32 hash)
+function_changed(Datum arg, SysCacheIdentifier cache, uint32 hash)
 {
 	if (hash == 0 || hash == known.function_hash)
 		forget();
@@ -224,12 +223,41 @@ has_our_checks(Relation relation)
 	return true;
 }
 
+/*
+ * May a unique index of the table take the names of two streams for one?  A
+ * first save asks those indexes whether a slot is free.
+ */
+static bool
+has_other_equality(Relation relation)
+{
+	List	   *indexes = RelationGetIndexList(relation);
+	bool		other = false;
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+		{
+			if (index->rd_index->indisunique &&
+				OidIsValid(index->rd_indcollation[i]) &&
+				!get_collation_isdeterministic(index->rd_indcollation[i]))
+				other = true;
+		}
+		index_close(index, NoLock);
+	}
+	return other;
+}
+
 /* How does it compare the names of its streams? */
 static StreamOrder
 get_stream_order(Relation relation)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 
+	if (has_other_equality(relation))
+		return OTHERWISE;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
@@ -241,6 +269,7 @@ get_stream_order(Relation relation)
 			continue;
 		type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 		if ((type != TEXTOID && type != VARCHAROID) || typmod != -1 ||
+			!OidIsValid(attribute->attcollation) ||
 			!get_collation_isdeterministic(attribute->attcollation))
 			return OTHERWISE;
 		return attribute->attcollation == C_COLLATION_OID ? BY_BYTES : EQUAL_BY_BYTES;
@@ -324,7 +353,6 @@ why_not_direct(Relation relation)
 	known.key = linitial_oid(indexes);
 	index = index_open(known.key, AccessShareLock);
 	ours = is_our_key(index);
-	known.key_is_young = !is_for_transaction(index);
 	index_close(index, NoLock);
 	if (!ours)
 		return "its key was changed";
@@ -345,15 +373,13 @@ learn(Relation relation, Oid function)
 	check_extension_version();
 	known.order = get_stream_order(relation);
 	known.key = InvalidOid;
-	known.key_is_young = false;
 	reason = why_not_direct(relation);
 	known.plain = reason == NULL;
 	known.valid = !known.changed;
 
 	if (reason == NULL)
-		elog(DEBUG1, "snapshot_store can take the direct way to table \"%s\"%s",
-			 RelationGetRelationName(relation),
-			 known.key_is_young ? ", once every transaction is younger than its key" : "");
+		elog(DEBUG1, "snapshot_store can take the direct way to table \"%s\"",
+			 RelationGetRelationName(relation));
 	else
 		elog(DEBUG1, "snapshot_store must take the sql way to table \"%s\": %s",
 			 RelationGetRelationName(relation), reason);
@@ -497,7 +523,7 @@ check_streams_told_apart(Relation relation)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("column \"stream_id\" of table \"%s\" does not tell streams apart by the bytes of their names",
 						RelationGetRelationName(relation)),
-				 errhint("It must be of type text, with the collation \"C\" or another that is deterministic.")));
+				 errhint("It must be of type text, and its collation, also in unique indexes, \"C\" or another that is deterministic.")));
 }
 
 /* Refuse to write where the executor would. */
@@ -570,9 +596,12 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 		!(writes && IsolationUsesXactSnapshot());
 
 	table->relation = relation;
+	table->in_order = known.order == BY_BYTES;
 	table->key = direct ? index_open(known.key, lockmode) : NULL;
 	if (direct && !is_for_transaction(table->key))
 	{
+		elog(DEBUG1, "snapshot_store must take the sql way to table \"%s\": its key is younger than the transaction",
+			 RelationGetRelationName(relation));
 		index_close(table->key, NoLock);
 		table->key = NULL;
 	}
@@ -581,13 +610,13 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 
 /*
  * store_table_require_order
- *		Refuse, for those who walk along the key, a table just opened whose
- *		streams are not in the order of their names' bytes.
+ *		Refuse, for those who walk along the key, a table whose streams are not
+ *		in the order of their names' bytes.
  */
 void
 store_table_require_order(const StoreTable *table)
 {
-	if (known.order != BY_BYTES)
+	if (!table->in_order)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("column \"stream_id\" of table \"%s\" does not have the collation \"C\"",

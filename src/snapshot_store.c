@@ -16,6 +16,7 @@
 #include <limits.h>
 
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -49,50 +50,50 @@ is_defined(const char *setting)
 		(GetConfigOptionFlags(setting, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
 }
 
-/* Has the server taken a value of max_state_size from anywhere? */
-static bool max_state_size_taken = false;
-
-static bool
-check_max_state_size(int *newval, void **extra, GucSource source)
-{
-	if (source != PGC_S_DEFAULT)
-		max_state_size_taken = true;
-	return true;
-}
-
 /*
  * Define the one setting that is not everybody's.
  *
- * A placeholder holds the last value that was given, whoever gave it.  If it
- * is refused now, that makes a warning, and the value that it had replaced,
- * such as the database's, is gone; so remember that.  It was refused if the
- * server has not taken it, which shows even where it is the default value.
+ * What was set before the library came, by whomever, is in a placeholder, and
+ * has hidden what was set in the places above, such as the database's.  If it
+ * is refused now, that makes a warning, and nothing brings the other back: so
+ * remember that.  It was taken if the session began with it as with the
+ * placeholder's, and holds what that holds.
+ *
+ * The postmaster, which preloads libraries, has nothing from strangers.
  */
 static void
 define_max_state_size(void)
 {
 	const char *name = "snapshot_store.max_state_size";
-	const char *placeholder = GetConfigOption(name, true, false);
+	const struct config_generic *setting;
+	GucSource	reset_source = PGC_S_DEFAULT;
 	char	   *given = NULL;
 	int			value;
 
 	if (is_defined(name))
 		return;
-	if (placeholder != NULL)
-		given = MemoryContextStrdup(TopMemoryContext, placeholder);
+	setting = find_option(name, false, true, 0);
+	if (IsUnderPostmaster && setting != NULL &&
+		(setting->source != PGC_S_DEFAULT || setting->reset_source != PGC_S_DEFAULT))
+	{
+		reset_source = setting->reset_source;
+		given = MemoryContextStrdup(TopMemoryContext,
+									GetConfigOption(name, false, false));
+	}
+
+	/* What follows may fail after it has defined the setting. */
+	snapshot_store_refused_max_state_size = given;
 	DefineCustomIntVariable(name,
 							"The largest state that may be saved, with its metadata.",
-							"Counted before compression. 0 means no limit.",
+							"Counted before compression. 0 means no limit of its own.",
 							&snapshot_store_max_state_size, 0, 0, INT_MAX,
-							PGC_SUSET, GUC_UNIT_BYTE, check_max_state_size, NULL, NULL);
-	if (given == NULL)
-		return;
-	if (!max_state_size_taken ||
-		!parse_int(given, &value, GUC_UNIT_BYTE, NULL) ||
-		value != snapshot_store_max_state_size)
-		snapshot_store_refused_max_state_size = given;
-	else
-		pfree(given);
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	setting = find_option(name, false, true, 0);
+	if (given != NULL && setting->source != PGC_S_DEFAULT &&
+		setting->reset_source == reset_source &&
+		parse_int(given, &value, GUC_UNIT_BYTE, NULL) &&
+		value == snapshot_store_max_state_size)
+		snapshot_store_refused_max_state_size = NULL;
 }
 
 /*

@@ -384,6 +384,16 @@ store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool *stored
 		ensure_durable_commit();
 }
 
+/* Free what find_most_recent has copied. */
+static void
+free_copies(StreamSnapshot *snapshot)
+{
+	if (snapshot->kind != STATE_MISSING)
+		pfree(DatumGetPointer(snapshot->state));
+	if (snapshot->has_metadata)
+		pfree(DatumGetPointer(snapshot->metadata));
+}
+
 /*
  * Find the most recent of a stream's recognized snapshots within bounds.  Its
  * state and metadata come along, possibly toasted, if with_state.
@@ -405,6 +415,8 @@ find_most_recent(const StoreTable *table, text *stream_id,
 			continue;
 		if (any && !is_more_recent(&row.header, &found->header))
 			continue;
+		if (any && with_state)
+			free_copies(found);
 		any = true;
 		*found = row;
 		if (with_state)

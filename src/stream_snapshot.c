@@ -183,7 +183,7 @@ validate_sizes(const StreamSnapshot *snapshot)
 	}
 
 	/* What was refused may have hidden a limit that nobody knows now. */
-	if (snapshot_store_refused_max_state_size != NULL)
+	if (snapshot_store_refused_max_state_size != NULL && snapshot_store_enabled)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("this session cannot save, since it was refused a value of snapshot_store.max_state_size"),

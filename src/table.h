@@ -44,6 +44,7 @@ typedef struct StoreTable
 {
 	Relation	relation;
 	Relation	key;			/* its index; only for the direct way */
+	bool		in_order;		/* are streams in the order of names' bytes? */
 	const TableAccess *access;
 } StoreTable;
 
@@ -116,8 +117,10 @@ extern uint64 table_sql_delete(const StoreTable *table, text *stream_id,
 typedef struct KeyPosition
 {
 	text	   *stream_id;
-	int16		slot;
+	int32		slot;			/* or BEFORE_ALL_SLOTS */
 } KeyPosition;
+
+#define BEFORE_ALL_SLOTS	(PG_INT16_MIN - 1)
 
 typedef struct KeyWalk
 {

@@ -40,7 +40,7 @@ direct_scan_begin(const StoreTable *table, text *stream_id,
 						   F_TEXTEQ, PointerGetDatum(stream_id));
 	scan->recognized = recognized;
 	scan->index_scan = index_beginscan(table->relation, table->key,
-									   GetActiveSnapshot(), NULL, 1, 0);
+									   GetActiveSnapshot(), NULL, 1, 0, 0);
 
 	/*
 	 * The schema version is in the index: ask for it (before index_rescan,
@@ -213,7 +213,7 @@ direct_update(const StoreTable *table, const SnapshotHeader *row,
 
 	CheckCmdReplicaIdentity(table->relation, CMD_UPDATE);
 	result = table_tuple_update(table->relation, &tid, slot,
-								GetCurrentCommandId(true),
+								GetCurrentCommandId(true), 0,
 								GetActiveSnapshot(), InvalidSnapshot, true,
 								&failure, &lock_mode, &update_indexes);
 	if (result == TM_Ok && update_indexes != TU_None)

@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -153,7 +154,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" WHERE (stream_id, slot) OPERATOR(pg_catalog.>) ($1, $2)"
 		" ORDER BY stream_id USING OPERATOR(pg_catalog.<),"
 		" slot USING OPERATOR(pg_catalog.<)",
-		2, {TEXTOID, INT2OID}
+		2, {TEXTOID, INT4OID}
 	},
 	[PURGE_ROWS] = {
 		"WITH purged AS MATERIALIZED ("
@@ -332,6 +333,7 @@ sql_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 	Datum		values[Natts_snapshot_store];
 	bool		isnull[Natts_snapshot_store];
 
+	CHECK_FOR_INTERRUPTS();
 	if (scan->next >= scan->rows->numvals)
 		return false;
 	heap_deform_tuple(scan->rows->vals[scan->next++], scan->rows->tupdesc,
@@ -496,7 +498,7 @@ table_walk_begin(const StoreTable *table, const KeyPosition *after, int fetch,
 
 	SPI_connect();
 	values[0] = PointerGetDatum(after->stream_id);
-	values[1] = Int16GetDatum(after->slot);
+	values[1] = Int32GetDatum(after->slot);
 	walk->portal = SPI_cursor_open(NULL, get_plan(table, WALK_KEY),
 								   values, NULL, true);
 	walk->fetch = fetch;
@@ -537,6 +539,8 @@ walk_to(KeyWalk *walk, HeapTuple row, TupleDesc desc)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the keys of table \"%s\" are not in their order", TABLE_NAME),
 				 errhint("REINDEX TABLE %s may help.", TABLE_NAME)));
+	if (PointerGetDatum(stream_id) != values[Anum_key_stream_id - 1])
+		pfree(stream_id);
 	walk->at.slot = DatumGetInt16(values[Anum_key_slot - 1]);
 	walk->state_schema_version = DatumGetInt64(values[Anum_key_state_schema_version - 1]);
 }

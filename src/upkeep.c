@@ -83,7 +83,7 @@ upkeep_census(Oid function, text *prefix)
 	HTAB	   *versions;
 	HASH_SEQ_STATUS status;
 	VersionCensus *version;
-	KeyPosition start = {prefix, PG_INT16_MIN};
+	KeyPosition start = {prefix, BEFORE_ALL_SLOTS};
 	StoreTable	table;
 	StreamWalk	walk;
 	bool		first;
@@ -137,7 +137,7 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 {
 	StoreTable	table;
 	StreamWalk	walk;
-	KeyPosition start = {prefix, PG_INT16_MIN};
+	KeyPosition start = {prefix, BEFORE_ALL_SLOTS};
 	text	   *candidate = NULL;
 	int			found = 0;
 	bool		first;
@@ -213,7 +213,7 @@ purge_batch(Oid function, const text *prefix,
 			continue;
 		accumArrayResult(stream_ids, PointerGetDatum(walk.keys.at.stream_id),
 						 false, TEXTOID, CurrentMemoryContext);
-		accumArrayResult(slots, Int16GetDatum(walk.keys.at.slot), false,
+		accumArrayResult(slots, Int16GetDatum((int16) walk.keys.at.slot), false,
 						 INT2OID, CurrentMemoryContext);
 	}
 	table_walk_end(&walk.keys);
@@ -263,7 +263,7 @@ upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 	batch = AllocSetContextCreate(lasting, "snapshot_store purge",
 								  ALLOCSET_DEFAULT_SIZES);
 	position.stream_id = copy_stream_id(prefix);
-	position.slot = PG_INT16_MIN;
+	position.slot = BEFORE_ALL_SLOTS;
 	do
 	{
 		KeyPosition next = position;

@@ -8,7 +8,7 @@
 -- ">" stands for the slot of one that had to move: the rule says that it moves below
 -- keep x keep_versions, not where to.
 BEGIN;
-SELECT plan(258);
+SELECT plan(260);
 
 -- The time of a minute in the notation above.
 CREATE FUNCTION pg_temp.minute(minute bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE
@@ -522,6 +522,16 @@ SELECT ok(pg_temp.save('json', 'neighbour', '1/10@1') AND pg_temp.save('json', '
 		  'neighbours: saves of streams with similar names');
 SELECT is(array[pg_temp.kept('neighbour'), pg_temp.kept('neighbour-2'), pg_temp.kept('Neighbour')],
 		  array['2/1', '1/20', '1/30'], 'neighbours: each has its own');
+
+-- A version that a clock was ahead for goes first, though it seems to have been saved last.
+
+SET LOCAL snapshot_store.keep_versions = 2;
+INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
+VALUES ('ahead', 0, 9, 1, clock_timestamp() + interval '30 days', '9');
+SELECT ok(snapshot_save('ahead', 1, 1, '1') AND snapshot_save('ahead', 1, 2, '2') AND snapshot_save('ahead', 2, 1, '1'),
+		  'ahead: saves of two versions');
+SELECT is(array_agg(state_schema_version ORDER BY 1), '{1,2}', 'ahead: they do not erase each other for a third')
+FROM snapshot_store WHERE stream_id = 'ahead';
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -3,7 +3,7 @@
 --
 -- Each test changes something, runs commands, looks at the table and takes everything back.
 BEGIN;
-SELECT plan(214);
+SELECT plan(217);
 
 SET LOCAL client_min_messages = error;	-- publications warn of wal_level
 
@@ -660,6 +660,21 @@ FROM (VALUES
 	('text COLLATE "POSIX"', ARRAY['t', 'f', '"newer"', '1',
 		'55000 column "stream_id" of table "snapshot_store" does not have the collation "C"',
 		'55000 column "stream_id" of table "snapshot_store" does not have the collation "C"'])) AS v (type, expected);
+SELECT is((pg_temp.after(:'replace' || 'CREATE INDEX snapshot_store ON put_aside (slot) INCLUDE (stream_id)', ARRAY[:'load', :'census', 'DROP INDEX snapshot_store', 'ALTER TABLE put_aside RENAME TO snapshot_store'], 'none'))[:2],
+	array_fill('55000 column "stream_id" of table "snapshot_store" does not tell streams apart by the bytes of their names'::text, ARRAY[2]),
+	'an index in its place');
+SELECT is((pg_temp.after('ALTER TABLE snapshot_store DROP CONSTRAINT snapshot_store_slot_check; UPDATE snapshot_store SET slot = -32768',
+	ARRAY['SELECT snapshots FROM snapshot_census(''kept'')', 'SELECT count(*) FROM snapshot_outdated(''kept'', ARRAY[7])'], 'none'))[:2],
+	ARRAY['1', '1'], 'the lowest slot there can be, of the stream whose name is the prefix');
+SELECT CASE WHEN EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') THEN (
+	SELECT is((pg_temp.after($$
+			CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+			ALTER TABLE snapshot_store DROP CONSTRAINT snapshot_store_pkey;
+			CREATE UNIQUE INDEX ON snapshot_store (stream_id COLLATE any_case, slot)$$,
+		ARRAY['SELECT snapshot_save(''KEPT'', 6, 1, ''6'')', :'load']))[:2],
+		array_fill('55000 column "stream_id" of table "snapshot_store" does not tell streams apart by the bytes of their names'::text, ARRAY[2]),
+		'a unique index for which KEPT is kept'))
+	ELSE skip('the server has no ICU', 1) END;
 SELECT CASE WHEN EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') THEN (
 	SELECT is((pg_temp.after($$
 			CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);

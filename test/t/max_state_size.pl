@@ -68,7 +68,32 @@ is_deeply([ answers('app', '-c snapshot_store.max_state_size=0',
 		q{SELECT count(*) FROM snapshot_load('large', '{1}')}, q{SELECT snapshot_delete('small')},
 		'SET snapshot_store.enabled = off', $small,
 		q{SELECT snapshot_save_many('{a}', '{1}', '{1}', '{1}')}, q{SELECT snapshot_save_bytea('b', 1, 1, '1')}) ],
-	[ '1 1', $refused, $refused, $refused ], 'after a refusal loads and deletions work, and no save does');
+	[ '1 1 f {f} f' ], 'after a refusal loads and deletions work, and the store that is off says nothing');
+is_deeply([ answers('app', '-c snapshot_store.max_state_size=0', $small, q{SELECT snapshot_save_many('{a}', '{1}', '{1}', '{1}')},
+		q{SELECT snapshot_save_bytea('b', 1, 1, '1')}) ], [ '', $refused, $refused, $refused ], '... and no save does');
+
+# A function that may set it does not cover up for the session that may not.
+$node->safe_psql('shop', q{
+	CREATE FUNCTION save_large() RETURNS boolean LANGUAGE sql SECURITY DEFINER SET snapshot_store.max_state_size = '1MB'
+		AS $$ SELECT snapshot_save('by function', 1, 1, to_json(repeat('x', 1100))) $$});
+is_deeply([ answers('app', '', 'SELECT save_large()', $large) ], [ 't', $too_large ], 'a function that may set it');
+is_deeply([ answers('app', '-c snapshot_store.max_state_size=0', 'SELECT save_large()', $large) ], [ '', $refused, $refused ],
+	'... in a session that was refused a value');
+
+# What was in postgresql.conf and was taken away again
+$node->append_conf('postgresql.conf', "snapshot_store.max_state_size = '4kB'");
+$node->reload;
+is_deeply([ answers('trusted', '', 'SHOW snapshot_store.max_state_size', $large, 'SHOW snapshot_store.max_state_size') ],
+	[ '1kB 1kB', $too_large ],
+	'the value of the database before that of postgresql.conf');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION snapshot_store; GRANT ALL ON snapshot_store TO PUBLIC');
+$node->adjust_conf('postgresql.conf', 'snapshot_store.max_state_size', undef);
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT coalesce(current_setting('snapshot_store.max_state_size', true), '') = ''});
+is($node->safe_psql('other', $large, extra_params => [ '-U', 'app' ]), 't', 'a value that was taken from postgresql.conf again');
+is($node->safe_psql('other', "BEGIN; SET snapshot_store.max_state_size = 1; ROLLBACK; $large", extra_params => [ '-U', 'app' ]), 't',
+	'a value that was rolled back');
 
 my ($stdout, $stderr);
 $node->psql('shop', $small, extra_params => [ '-U', 'app' ], stderr => \$stderr,
@@ -83,6 +108,12 @@ $node->psql('shop', $small, extra_params => [ '-U', 'app' ], stderr => \$stderr,
 	connstr => $node->connstr('shop') . " options='-c snapshot_store.max_state_size=0'");
 like($stderr, qr/FATAL:.*permission denied to set parameter "snapshot_store.max_state_size"/,
 	'preloaded: a value of the connection is refused at once');
+$node->append_conf('postgresql.conf', "snapshot_store.max_state_size = '3GB'");
+$node->restart;
+$node->adjust_conf('postgresql.conf', 'snapshot_store.max_state_size', "'1GB'");
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT current_setting('snapshot_store.max_state_size') = '1GB'});
+is($node->safe_psql('other', $large, extra_params => [ '-U', 'app' ]), 't', 'preloaded: a wrong value that was corrected since');
 
 $node->stop;
 done_testing();
