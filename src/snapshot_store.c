@@ -24,7 +24,10 @@
 #include "retention.h"
 #include "settings.h"
 
-PG_MODULE_MAGIC_EXT(.name = "snapshot_store",.version = "1.0");
+PG_MODULE_MAGIC_EXT(
+					.name = "snapshot_store",
+					.version = "1.0"
+);
 
 int			snapshot_store_keep;
 int			snapshot_store_keep_versions;
