@@ -224,11 +224,11 @@ has_our_checks(Relation relation)
 }
 
 /*
- * May a unique index of the table take the names of two streams for one?  A
+ * May a unique index take two values of a column for one that are not?  A
  * first save asks those indexes whether a slot is free.
  */
 static bool
-has_other_equality(Relation relation)
+has_other_equality(Relation relation, AttrNumber column)
 {
 	List	   *indexes = RelationGetIndexList(relation);
 	bool		other = false;
@@ -241,6 +241,7 @@ has_other_equality(Relation relation)
 		for (int i = 0; i < index->rd_index->indnkeyatts; i++)
 		{
 			if (index->rd_index->indisunique &&
+				index->rd_index->indkey.values[i] == column &&
 				OidIsValid(index->rd_indcollation[i]) &&
 				!get_collation_isdeterministic(index->rd_indcollation[i]))
 				other = true;
@@ -256,8 +257,6 @@ get_stream_order(Relation relation)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 
-	if (has_other_equality(relation))
-		return OTHERWISE;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
@@ -270,7 +269,8 @@ get_stream_order(Relation relation)
 		type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 		if ((type != TEXTOID && type != VARCHAROID) || typmod != -1 ||
 			!OidIsValid(attribute->attcollation) ||
-			!get_collation_isdeterministic(attribute->attcollation))
+			!get_collation_isdeterministic(attribute->attcollation) ||
+			has_other_equality(relation, attribute->attnum))
 			return OTHERWISE;
 		return attribute->attcollation == C_COLLATION_OID ? BY_BYTES : EQUAL_BY_BYTES;
 	}

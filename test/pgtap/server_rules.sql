@@ -3,7 +3,7 @@
 --
 -- Each test changes something, runs commands, looks at the table and takes everything back.
 BEGIN;
-SELECT plan(217);
+SELECT plan(218);
 
 SET LOCAL client_min_messages = error;	-- publications warn of wal_level
 
@@ -674,6 +674,12 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') THEN
 		ARRAY['SELECT snapshot_save(''KEPT'', 6, 1, ''6'')', :'load']))[:2],
 		array_fill('55000 column "stream_id" of table "snapshot_store" does not tell streams apart by the bytes of their names'::text, ARRAY[2]),
 		'a unique index for which KEPT is kept'))
+	ELSE skip('the server has no ICU', 1) END;
+SELECT CASE WHEN EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') THEN (
+	SELECT is((pg_temp.after($$
+			CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+			CREATE UNIQUE INDEX ON snapshot_store ((state::text) COLLATE any_case)$$,
+		ARRAY['SELECT snapshot_save(''KEPT'', 6, 1, ''6'')', :'load']))[:2], ARRAY['t', '"old"'], 'one of something else'))
 	ELSE skip('the server has no ICU', 1) END;
 SELECT CASE WHEN EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') THEN (
 	SELECT is((pg_temp.after($$
