@@ -51,11 +51,12 @@ typedef struct StoreTable
 /* A scan over one stream's rows. */
 typedef struct TableScan
 {
-	/* the direct way */
 	const RecognizedVersions *recognized;	/* NULL: all */
+	/* the direct way */
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
 	/* the sql way */
+	const text *stream_id;
 	struct SPITupleTable *rows;
 	uint64		next;
 } TableScan;

@@ -322,9 +322,27 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 				 errmsg("stream \"%s\" has more snapshots than slots",
 						text_to_cstring(stream_id)),
 				 errhint("Delete those that are too many, or give the table back its key.")));
+	scan->recognized = recognized;
+	scan->stream_id = stream_id;
 	scan->rows = SPI_tuptable;
 	scan->next = 0;
 	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Was that row asked for?  A view's function that is not as stable as it says
+ * may have shown another one to the WHERE clause.
+ */
+static bool
+is_asked_for(const TableScan *scan, const Datum *values, const bool *isnull)
+{
+	return !isnull[Anum_stream_id - 1] &&
+		compare_stream_ids(DatumGetTextPP(values[Anum_stream_id - 1]),
+						   scan->stream_id) == 0 &&
+		(scan->recognized == NULL ||
+		 (!isnull[Anum_state_schema_version - 1] &&
+		  is_recognized(scan->recognized,
+						DatumGetInt64(values[Anum_state_schema_version - 1]))));
 }
 
 static bool
@@ -333,13 +351,18 @@ sql_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 	Datum		values[Natts_snapshot_store];
 	bool		isnull[Natts_snapshot_store];
 
-	CHECK_FOR_INTERRUPTS();
-	if (scan->next >= scan->rows->numvals)
-		return false;
-	heap_deform_tuple(scan->rows->vals[scan->next++], scan->rows->tupdesc,
-					  values, isnull);
-	table_read_row(values, isnull, snapshot);
-	return true;
+	while (scan->next < scan->rows->numvals)
+	{
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(scan->rows->vals[scan->next++], scan->rows->tupdesc,
+						  values, isnull);
+		if (is_asked_for(scan, values, isnull))
+		{
+			table_read_row(values, isnull, snapshot);
+			return true;
+		}
+	}
+	return false;
 }
 
 static void

@@ -3,7 +3,7 @@
 --
 -- Each test changes something, runs commands, looks at the table and takes everything back.
 BEGIN;
-SELECT plan(218);
+SELECT plan(220);
 
 SET LOCAL client_min_messages = error;	-- publications warn of wal_level
 
@@ -627,6 +627,13 @@ SELECT is((pg_temp.after(:'replace' || :'alternating' || format($$
 FROM (VALUES ('a name', 'nth_call() = 1', 'true', 'true'), ('a slot', 'true', 'false', 'true'),
 			 ('a version', 'true', 'true', 'false')) AS v (name, stream_id, slot, version),
 	 (VALUES (:'census'), (:'outdated')) AS c (call);
+SELECT is((pg_temp.after(:'replace' || :'alternating' || format($$
+		CREATE VIEW snapshot_store AS SELECT %s COLLATE "C" AS stream_id, 0::int2 AS slot, %s AS state_schema_version, 5::int8 AS sequence_number,
+			now() AS created_at, '"lie"'::json AS state, NULL::bytea AS state_bytea, NULL::jsonb AS metadata$$, v.stream_id, v.version),
+	ARRAY[:'load', 'SELECT count(*) FROM snapshot_load_many(ARRAY[''kept''], ARRAY[1])', :'due'], 'none'))[:3],
+	ARRAY['none', '0', 't'], format('a view that shows a WHERE another %s', v.name))
+FROM (VALUES ('name', 'CASE WHEN nth_call() % 2 = 1 THEN ''kept'' ELSE ''other'' END', '1::int8'),
+			 ('version', '''kept''', 'CASE WHEN nth_call() % 2 = 1 THEN 1::int8 ELSE 99 END')) AS v (name, stream_id, version);
 SELECT is((pg_temp.after(:'replace' || $$
 		CREATE FUNCTION drops() RETURNS bytea LANGUAGE plpgsql AS
 			'BEGIN DROP EXTENSION IF EXISTS snapshot_store; RETURN ''x''; END';
