@@ -51,7 +51,7 @@ torture-long:
 	scripts/test --long torture
 
 torture-sanitizers:
-	scripts/test --long --under sanitizers torture hostile_input
+	scripts/test --long --under sanitizers torture hostile_input hostile_owner
 	scripts/test --under sanitizers
 
 torture-valgrind:
