@@ -350,10 +350,10 @@ sub model_save
 	my @others = sort { $last{$b}{time}{rank} <=> $last{$a}{time}{rank} || $last{$b}{slot} <=> $last{$a}{slot} } grep { $_ != $own } keys %of;
 	splice @others, $keep_versions - 1 if @others > $keep_versions - 1;
 
-	# The lowest free slot is the new one's; what lies too high moves below.
-	@stay = map { { %$_ } } grep { $_ != $new } map { @{ $of{$_} } } sort { $a <=> $b } @others, $own;
+	# The lowest free slot is the new one's; what lies too high moves below, the lowest first.
+	@stay = map { { %$_ } } grep { $_ != $new } map { @{ $of{$_} } } @others, $own;
 	$used{ $_->{slot} } = 1 foreach @stay;
-	foreach my $row ($new, grep { $_->{slot} >= $keep * $keep_versions } @stay)
+	foreach my $row ($new, sort { $a->{slot} <=> $b->{slot} } grep { $_->{slot} >= $keep * $keep_versions } @stay)
 	{
 		($row->{slot}) = grep { !$used{$_} } 0 .. $keep * $keep_versions;
 		$used{ $row->{slot} } = 1;
