@@ -404,7 +404,7 @@ sub episode
 	$rule{database} = [$database];
 	$node->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE hostile OWNER owner");
 	$admin = session('admin', undef, 60);
-	my $ddl = session('ddl', 'owner', 1, 'lock_timeout=500');
+	my $ddl = session('ddl', 'owner', 2, 'lock_timeout=500');
 	run($ddl, "CREATE SCHEMA $store; GRANT USAGE ON SCHEMA $store TO app; CREATE EXTENSION snapshot_store SCHEMA $store; GRANT ALL ON $store.snapshot_store TO app");
 	my @callers = (random_session('owner', 'owner'), random_session('app', 'app'));
 
@@ -622,7 +622,7 @@ least: -32768 | 0
 sqlstate: 40001 | 40P01 | 57014 | XX000 | 23505 | P0001 | 53200 | 55P03
 write:
 	2x INSERT INTO <any> (<all_columns>) SELECT <all_values> FROM generate_series(<from>, <from> + <count>) AS s (g) ON CONFLICT DO NOTHING
-	INSERT INTO <any> SELECT 'a', g, g, 1, now(), '{}' FROM generate_series(<least>, 32767) g
+	INSERT INTO <any> SELECT 'a', g, 40000 + g, 1, now(), '{}' FROM generate_series(<least>, 32767) g
 	INSERT INTO <any> SELECT 'a', g, -2 - g, 1, now(), '{}' FROM generate_series(0, <count>) g
 	UPDATE <any> SET %c = <%c> FROM (SELECT 1) AS s (g) | UPDATE <any> SET slot = slot + 1 | DELETE FROM <any> | DELETE FROM <any> WHERE <lie>
 	TRUNCATE <any>
