@@ -267,6 +267,12 @@ sub find_store
 	$rule{store} = [$store];
 }
 
+# Is it still a table, whose rows are what they are?
+sub is_table
+{
+	return $admin->{dbh}->selectrow_array(q{SELECT relkind IN ('r', 'p') AND NOT relrowsecurity FROM pg_class WHERE oid = to_regclass($1)}, undef, "$store.snapshot_store");
+}
+
 sub alter
 {
 	my ($session) = @_;
@@ -304,20 +310,18 @@ sub compare_ways
 	run($session, 'BEGIN');
 	run($session, 'SAVEPOINT w');
 	@answers = map { on_way($session, $_, $query) } qw(auto sql);
-	push @answers, map { on_way($session, $_, $query) } qw(auto sql) if $answers[0] ne $answers[1];
+	push @answers, map { on_way($session, $_, $query) } qw(sql auto) if $answers[0] ne $answers[1];
 	run($session, 'ROLLBACK');
 	return if grep { /^(57|54|55P03|40|53|25P|08)/m } @answers;
 	$counted{'calls compared on both ways'}++;
-	wrong('the ways differ', "auto: $answers[0]", "sql: $answers[1]") if @answers > 2 && $answers[0] eq $answers[2] && $answers[1] eq $answers[3];
+	wrong('the ways differ', "auto: $answers[0]", "sql: $answers[1]") if @answers > 2 && $answers[0] eq $answers[3] && $answers[1] eq $answers[2];
 }
 
 # On a table, what upkeep and a load say of it.
 sub compare_with_sql
 {
 	my ($session) = @_;
-	my $rows = run($session, qq{SELECT 1 FROM pg_class WHERE oid = to_regclass('$store.snapshot_store') AND relkind IN ('r', 'p') AND NOT relrowsecurity});
 
-	return if !$rows || !@$rows;
 	foreach my $pair (
 		[ qq{SELECT coalesce(sum(snapshots), 0)::text AS n FROM $store.snapshot_census('')},
 			qq{SELECT count(*)::text AS n FROM $store.snapshot_store WHERE (stream_id::text COLLATE "C", slot) > ('', -1)} ],
@@ -432,8 +436,11 @@ sub episode
 			$other->{dbh}->disconnect;
 			find_store();
 		}
-		compare_ways($session) if chance(0.7);
-		compare_with_sql($callers[0]);
+		if (is_table())
+		{
+			compare_ways($session);
+			compare_with_sql($callers[0]);
+		}
 		return if @wrong;
 	}
 
