@@ -267,10 +267,13 @@ sub find_store
 	$rule{store} = [$store];
 }
 
-# Is it still a table, whose rows are what they are?
+# Is it still a table, whose rows are what they are, for plain SQL too, which may not read it by the same
+# index?  (One over a function that only says that it is immutable leaves out what it likes.)
 sub is_table
 {
-	return $admin->{dbh}->selectrow_array(q{SELECT relkind IN ('r', 'p') AND NOT relrowsecurity FROM pg_class WHERE oid = to_regclass($1)}, undef, "$store.snapshot_store");
+	return $admin->{dbh}->selectrow_array(q{SELECT relkind IN ('r', 'p') AND NOT relrowsecurity
+			AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND num_nonnulls(indpred, indexprs) > 0)
+		FROM pg_class AS c WHERE oid = to_regclass($1)}, undef, "$store.snapshot_store");
 }
 
 sub alter
