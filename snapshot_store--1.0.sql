@@ -99,27 +99,29 @@ CREATE FUNCTION @extschema@.snapshot_save(
     sequence_number pg_catalog.int8,
     state_schema_version pg_catalog.int8,
     state pg_catalog.json,
-    metadata pg_catalog.jsonb DEFAULT NULL,
-    created_at pg_catalog.timestamptz DEFAULT NULL)
+    metadata pg_catalog.json DEFAULT NULL,
+    created_at pg_catalog.timestamptz DEFAULT NULL,
+    replace pg_catalog.bool DEFAULT true)
 RETURNS pg_catalog.bool
 AS 'MODULE_PATHNAME', 'snapshot_save'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.snapshot_save(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.json, pg_catalog.jsonb, pg_catalog.timestamptz) IS
-'saves a stream''s state as of an event; false if a newer snapshot of its schema version is kept, or the store is off';
+COMMENT ON FUNCTION @extschema@.snapshot_save(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.json, pg_catalog.json, pg_catalog.timestamptz, pg_catalog.bool) IS
+'saves a stream''s state as of an event; false if a newer snapshot of its schema version is kept (without replace, also one of the same sequence number), or the store is off';
 
 CREATE FUNCTION @extschema@.snapshot_save_bytea(
     stream_id pg_catalog.text,
     sequence_number pg_catalog.int8,
     state_schema_version pg_catalog.int8,
     state pg_catalog.bytea,
-    metadata pg_catalog.jsonb DEFAULT NULL,
-    created_at pg_catalog.timestamptz DEFAULT NULL)
+    metadata pg_catalog.json DEFAULT NULL,
+    created_at pg_catalog.timestamptz DEFAULT NULL,
+    replace pg_catalog.bool DEFAULT true)
 RETURNS pg_catalog.bool
 AS 'MODULE_PATHNAME', 'snapshot_save_bytea'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION @extschema@.snapshot_save_bytea(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bytea, pg_catalog.jsonb, pg_catalog.timestamptz) IS
+COMMENT ON FUNCTION @extschema@.snapshot_save_bytea(pg_catalog.text, pg_catalog.int8, pg_catalog.int8, pg_catalog.bytea, pg_catalog.json, pg_catalog.timestamptz, pg_catalog.bool) IS
 'like snapshot_save, for a state of bytes';
 
 -- A type of its own: the columns of RETURNS TABLE would be looked up anew in each call,
@@ -220,27 +222,33 @@ CREATE FUNCTION @extschema@.snapshot_save_many(
     sequence_numbers pg_catalog.int8[],
     state_schema_versions pg_catalog.int8[],
     states pg_catalog.json[],
-    metadata pg_catalog.jsonb[] DEFAULT NULL,
-    created_at pg_catalog.timestamptz[] DEFAULT NULL)
-RETURNS pg_catalog.bool[]
+    metadata pg_catalog.json[] DEFAULT NULL,
+    created_at pg_catalog.timestamptz[] DEFAULT NULL,
+    replace pg_catalog.bool DEFAULT true)
+RETURNS TABLE (
+    stream_id pg_catalog.text,
+    stored pg_catalog.bool)
 AS 'MODULE_PATHNAME', 'snapshot_save_many'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 
-COMMENT ON FUNCTION @extschema@.snapshot_save_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[], pg_catalog.json[], pg_catalog.jsonb[], pg_catalog.timestamptz[]) IS
-'saves snapshots of many streams in one call; returns for each what snapshot_save would';
+COMMENT ON FUNCTION @extschema@.snapshot_save_many(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[], pg_catalog.json[], pg_catalog.json[], pg_catalog.timestamptz[], pg_catalog.bool) IS
+'saves snapshots of many streams in one call; returns for each, in their order, what snapshot_save would';
 
 CREATE FUNCTION @extschema@.snapshot_save_many_bytea(
     stream_ids pg_catalog.text[],
     sequence_numbers pg_catalog.int8[],
     state_schema_versions pg_catalog.int8[],
     states pg_catalog.bytea[],
-    metadata pg_catalog.jsonb[] DEFAULT NULL,
-    created_at pg_catalog.timestamptz[] DEFAULT NULL)
-RETURNS pg_catalog.bool[]
+    metadata pg_catalog.json[] DEFAULT NULL,
+    created_at pg_catalog.timestamptz[] DEFAULT NULL,
+    replace pg_catalog.bool DEFAULT true)
+RETURNS TABLE (
+    stream_id pg_catalog.text,
+    stored pg_catalog.bool)
 AS 'MODULE_PATHNAME', 'snapshot_save_many_bytea'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
 
-COMMENT ON FUNCTION @extschema@.snapshot_save_many_bytea(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[], pg_catalog.bytea[], pg_catalog.jsonb[], pg_catalog.timestamptz[]) IS
+COMMENT ON FUNCTION @extschema@.snapshot_save_many_bytea(pg_catalog.text[], pg_catalog.int8[], pg_catalog.int8[], pg_catalog.bytea[], pg_catalog.json[], pg_catalog.timestamptz[], pg_catalog.bool) IS
 'like snapshot_save_many, for states of bytes';
 
 CREATE FUNCTION @extschema@.snapshot_load_many(
@@ -306,12 +314,13 @@ CREATE PROCEDURE @extschema@.snapshot_purge(
     recognized_schema_versions pg_catalog.int8[] DEFAULT NULL,
     min_created_at pg_catalog.timestamptz DEFAULT NULL,
     max_created_at pg_catalog.timestamptz DEFAULT NULL,
-    batch_size pg_catalog.int4 DEFAULT 1000)
+    batch_size pg_catalog.int4 DEFAULT 1000,
+    INOUT deleted pg_catalog.int8 DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'snapshot_purge'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE @extschema@.snapshot_purge(pg_catalog.text, pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4) IS
-'deletes, in batches that commit, snapshots that are not recognized and lie within bounds of time';
+COMMENT ON PROCEDURE @extschema@.snapshot_purge(pg_catalog.text, pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.int8) IS
+'deletes, in batches that commit, snapshots that are not recognized and lie within bounds of time; returns how many';
 
 -- Whoever installs the extension owns the table, superuser or not. This comes
 -- last, so that nothing above runs on a table that another role may change. For

@@ -51,7 +51,7 @@ script() {
 	END
 	case $2 in
 	'save many '*)
-		echo "SELECT snapshot_save_many($many, array_fill(CAST(:sequence_number AS bigint), '{$count}'),
+		echo "SELECT * FROM snapshot_save_many($many, array_fill(CAST(:sequence_number AS bigint), '{$count}'),
 			array_fill(1::bigint, '{$count}'), array_fill(CAST(:state AS json), '{$count}'));"
 		;;
 	'load many '*) echo "SELECT * FROM snapshot_load_many($many, :recognized);" ;;

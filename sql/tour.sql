@@ -59,7 +59,8 @@ SELECT * FROM snapshot_load('account-8', '{1}');
 SELECT snapshot_save('account-7', 201, 1, '{ "b":1,"a" : 1.0e2, "b":2 }');
 SELECT state FROM snapshot_load('account-7', '{1}');
 
--- Metadata is the caller's own.  created_at is the clock unless it is given.
+-- Metadata is the caller's own, JSON that is kept as jsonb, to query by.
+-- created_at is the clock unless it is given.
 SELECT snapshot_save('account-7', 202, 1, '{"balance": 2020}',
 	metadata => '{"node": "a1"}',
 	created_at => '2026-01-05 09:00:00+00');
@@ -79,7 +80,11 @@ SELECT sequence_number, state FROM snapshot_load('account-7', '{1}');
 SELECT snapshot_save('account-7', 202, 1, '{"balance": 2020, "again": true}');
 SELECT sequence_number, state FROM snapshot_load('account-7', '{1}');
 
--- So does one of another schema version, whatever its sequence number.
+-- Unless the call says that it shall not replace one.
+SELECT snapshot_save('account-7', 202, 1, '{"balance": 0}', replace => false);
+SELECT sequence_number, state FROM snapshot_load('account-7', '{1}');
+
+-- One of another schema version replaces it, whatever its sequence number.
 SELECT snapshot_save('account-7', 180, 2, '{"cents": 180000}');
 SELECT sequence_number, state_schema_version, state FROM snapshot_load('account-7', '{1,2}');
 
@@ -195,18 +200,18 @@ SELECT sequence_number, state FROM snapshot_load('account-11', '{1}');
 --
 
 -- One call, one flush, all or nothing.  The answer is in the order of the streams.
-SELECT snapshot_save_many('{cart-1,cart-2,cart-3}', '{10,20,30}', '{1,1,2}',
+SELECT * FROM snapshot_save_many('{cart-1,cart-2,cart-3}', '{10,20,30}', '{1,1,2}',
 	ARRAY['{"items": 1}', '{"items": 2}', '{"things": 3}']::json[],
 	created_at => array_fill(timestamptz '2026-01-05 09:00:00+00', '{3}'));
 -- Here cart-1 has a newer one.
-SELECT snapshot_save_many('{cart-2,cart-1}', '{21,9}', '{1,1}', '{"{\"items\": 4}","[]"}');
+SELECT * FROM snapshot_save_many('{cart-2,cart-1}', '{21,9}', '{1,1}', '{"{\"items\": 4}","[]"}');
 
 -- No row for cart-3, whose version 2 is not recognized, nor for cart-4, which has none.
 SELECT stream_id, sequence_number, state FROM snapshot_load_many('{cart-4,cart-3,cart-2,cart-1}', '{1}');
 
 -- A stream can be saved only once in a batch (21000), and the arrays must fit (2202E).
-SELECT snapshot_save_many('{cart-1,cart-1}', '{11,12}', '{1,1}', '{"[]","[]"}');
-SELECT snapshot_save_many('{cart-1,cart-2}', '{11}', '{1,1}', '{"[]","[]"}');
+SELECT * FROM snapshot_save_many('{cart-1,cart-1}', '{11,12}', '{1,1}', '{"[]","[]"}');
+SELECT * FROM snapshot_save_many('{cart-1,cart-2}', '{11}', '{1,1}', '{"[]","[]"}');
 
 
 --
@@ -222,10 +227,18 @@ SELECT * FROM snapshot_outdated('cart-', '{2}');
 -- The list goes on where it ended.
 SELECT * FROM snapshot_outdated('cart-', '{2}', max_streams => 1, after_stream_id => 'cart-1');
 
--- Delete what that application does not recognize; what is left, by its time.
+-- Delete what that application does not recognize.  The row tells how many.
 CALL snapshot_purge('cart-', recognized_schema_versions => '{2}');
 SELECT * FROM snapshot_census('cart-');
-CALL snapshot_purge('cart-', max_created_at => '2026-01-05 09:00:00+00');
+
+-- What is left, by its time.  In PL/pgSQL, a variable takes the count.
+DO $$
+DECLARE
+	n bigint;
+BEGIN
+	CALL snapshot_purge('cart-', max_created_at => '2026-01-05 09:00:00+00', deleted => n);
+	RAISE NOTICE 'deleted: %', n;
+END $$;
 
 -- There must be a criterion (22023), and no transaction around it, since it
 -- commits (2D000).
@@ -355,6 +368,10 @@ SELECT snapshot_load('account-14', '{{1},{2}}');
 
 -- The state is not JSON (22P02).
 SELECT snapshot_save('account-14', 2, 1, '{"balance": }');
+
+-- The metadata is JSON that jsonb does not take (22P05, 22003).
+SELECT snapshot_save('account-14', 2, 1, '{"balance": 20}', metadata => '{"node": "\u0000"}');
+SELECT snapshot_save('account-14', 2, 1, '{"balance": 20}', metadata => '{"load": 1e200000}');
 
 -- The transaction is read-only, as all are on a standby (25006).
 BEGIN READ ONLY;

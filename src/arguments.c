@@ -98,6 +98,32 @@ get_created_at_bound(FunctionCallInfo fcinfo, int argument,
 	*bound = *given ? PG_GETARG_TIMESTAMPTZ(argument) : 0;
 }
 
+/* A bool that must be given, if only by its default. */
+bool
+get_flag(FunctionCallInfo fcinfo, int argument, const char *parameter)
+{
+	refuse_null(fcinfo, argument, parameter);
+	return PG_GETARG_BOOL(argument);
+}
+
+/*
+ * Metadata come as json, in which a driver passes states, too, and are kept as
+ * jsonb: converted here, once, with the errors of a cast.
+ */
+void
+set_metadata(StreamSnapshot *snapshot, bool given, Datum json)
+{
+	snapshot->has_metadata = given;
+	snapshot->metadata = (Datum) 0;
+	if (given)
+	{
+		char	   *string = TextDatumGetCString(json);
+
+		snapshot->metadata = DirectFunctionCall1(jsonb_in, CStringGetDatum(string));
+		pfree(string);
+	}
+}
+
 /* The beginning of streams' names: '' means all, and must be written. */
 text *
 get_stream_id_prefix(FunctionCallInfo fcinfo, int argument)

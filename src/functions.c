@@ -34,18 +34,21 @@ SQL_FUNCTION(snapshot_delete);
 /*
  * snapshot_save(stream_id text, sequence_number bigint,
  *				 state_schema_version bigint, state json,
- *				 metadata jsonb DEFAULT NULL,
- *				 created_at timestamptz DEFAULT NULL) RETURNS boolean
+ *				 metadata json DEFAULT NULL,
+ *				 created_at timestamptz DEFAULT NULL,
+ *				 replace boolean DEFAULT true) RETURNS boolean
  *
  * Saves the state of a stream as of the event sequence_number; created_at is
  * the clock unless it is given.  Durable when the transaction commits.
  * Returns whether it was stored: not if a newer snapshot of this schema
- * version is kept, or the store is off, neither of which is an error.
+ * version is kept, or, unless it is to be replaced, one of the same sequence
+ * number, or if the store is off, none of which is an error.
  *
- * Errors: 22004 for a NULL in the first four, 22023 and 54000 for a stream_id
+ * Errors: 22004 for a NULL in the first four or in replace, 22023 and 54000 for a stream_id
  * that is empty or over 2,000 bytes, 54000 for a state over 200 MB or, with
  * its metadata, over snapshot_store.max_state_size, and for metadata of more
- * than 1 MB as text, 22003 for numbers out of range, 22008 for a created_at
+ * than 1 MB as text, 22P05 and 22003 for metadata that are no jsonb (\u0000, a
+ * number without an end), 22003 for numbers out of range, 22008 for a created_at
  * that is infinite or more than a day ahead, 25006 in a read-only transaction,
  * 42501 for a missing privilege or a refused max_state_size, 55000 for a table
  * that is not durable, or does not tell streams apart by their bytes; 40001
@@ -67,13 +70,13 @@ save_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 	refuse_null(fcinfo, 3, "state");
 	snapshot.kind = kind;
 	snapshot.state = PG_GETARG_DATUM(3);
-	snapshot.has_metadata = !PG_ARGISNULL(4);
-	snapshot.metadata = snapshot.has_metadata ? PG_GETARG_DATUM(4) : (Datum) 0;
+	set_metadata(&snapshot, !PG_ARGISNULL(4), PG_GETARG_DATUM(4));
 	validate_sizes(&snapshot);
 	header->created_at = PG_ARGISNULL(5) ? now : PG_GETARG_TIMESTAMPTZ(5);
 	validate_created_at(header->created_at, now);
 
-	PG_RETURN_BOOL(store_save(fcinfo->flinfo->fn_oid, &snapshot));
+	PG_RETURN_BOOL(store_save(fcinfo->flinfo->fn_oid, &snapshot,
+							  get_flag(fcinfo, 6, "replace")));
 }
 
 Datum

@@ -20,8 +20,12 @@ SQL_FUNCTION(snapshot_save_many_bytea);
 SQL_FUNCTION(snapshot_load_many);
 SQL_FUNCTION(snapshot_load_many_bytea);
 
-/* The columns of snapshot_load_many: stream_id, then those of snapshot_load. */
-#define NUM_COLUMNS	6
+/*
+ * The columns of snapshot_save_many, and of snapshot_load_many: stream_id, then
+ * those of snapshot_load.
+ */
+#define NUM_SAVE_COLUMNS	2
+#define NUM_LOAD_COLUMNS	6
 
 /*
  * Get an array whose elements go with the streams of stream_ids.  One that
@@ -65,12 +69,14 @@ get_batch_stream_id(const ArrayArgument *stream_ids, int i)
 /*
  * snapshot_save_many(stream_ids text[], sequence_numbers bigint[],
  *					  state_schema_versions bigint[], states json[],
- *					  metadata jsonb[] DEFAULT NULL,
- *					  created_at timestamptz[] DEFAULT NULL) RETURNS boolean[]
+ *					  metadata json[] DEFAULT NULL,
+ *					  created_at timestamptz[] DEFAULT NULL,
+ *					  replace boolean DEFAULT true)
+ * RETURNS TABLE (stream_id text, stored boolean)
  *
  * snapshot_save for each element of the arrays: one call, one flush, all or
- * nothing.  Returns what each would have returned, in the arrays' order.  The
- * streams are locked in the order of their names, so that batches, each in
+ * nothing.  Returns a row for each, with what snapshot_save would have
+ * returned, in the arrays' order.  The streams are locked in the order of their names, so that batches, each in
  * its own transaction, do not deadlock.
  *
  * Errors: those of snapshot_save; also 22004 for a NULL inside one of the
@@ -86,9 +92,10 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 	ArrayArgument states;
 	ArrayArgument metadata;
 	ArrayArgument created_at;
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	StreamSnapshot *snapshots;
 	bool	   *stored;
-	Datum	   *results;
+	bool		replace;
 	TimestampTz now = GetCurrentTimestamp();
 
 	get_array(fcinfo, 0, "stream_ids", TEXTOID, false, &stream_ids);
@@ -99,10 +106,11 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 	get_parallel_array(fcinfo, 3, "states",
 					   kind == STATE_JSON ? JSONOID : BYTEAOID, false,
 					   &stream_ids, &states);
-	get_parallel_array(fcinfo, 4, "metadata", JSONBOID, true,
+	get_parallel_array(fcinfo, 4, "metadata", JSONOID, true,
 					   &stream_ids, &metadata);
 	get_parallel_array(fcinfo, 5, "created_at", TIMESTAMPTZOID, true,
 					   &stream_ids, &created_at);
+	replace = get_flag(fcinfo, 6, "replace");
 
 	snapshots = MemoryContextAllocHuge(CurrentMemoryContext,
 									   stream_ids.count * sizeof(StreamSnapshot));
@@ -110,6 +118,7 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 	{
 		StreamSnapshot *snapshot = &snapshots[i];
 		SnapshotHeader *header = &snapshot->header;
+		bool		has_metadata = is_given(&metadata, i);
 
 		CHECK_FOR_INTERRUPTS();
 		snapshot->stream_id = get_batch_stream_id(&stream_ids, i);
@@ -120,22 +129,28 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 									  header->state_schema_version);
 		snapshot->kind = kind;
 		snapshot->state = states.values[i];
-		snapshot->has_metadata = is_given(&metadata, i);
-		snapshot->metadata = snapshot->has_metadata ? metadata.values[i] : (Datum) 0;
+		set_metadata(snapshot, has_metadata, has_metadata ? metadata.values[i] : (Datum) 0);
 		validate_sizes(snapshot);
 		header->created_at = is_given(&created_at, i) ?
 			DatumGetTimestampTz(created_at.values[i]) : now;
 		validate_created_at(header->created_at, now);
 	}
 
+	InitMaterializedSRF(fcinfo, 0);
 	stored = palloc(stream_ids.count * sizeof(bool));
-	store_save_many(fcinfo->flinfo->fn_oid, snapshots, stream_ids.count, stored);
-
-	results = palloc(stream_ids.count * sizeof(Datum));
+	store_save_many(fcinfo->flinfo->fn_oid, snapshots, stream_ids.count, replace,
+					stored);
 	for (int i = 0; i < stream_ids.count; i++)
-		results[i] = BoolGetDatum(stored[i]);
-	PG_RETURN_ARRAYTYPE_P(construct_array(results, stream_ids.count, BOOLOID,
-										  1, true, TYPALIGN_CHAR));
+	{
+		Datum		values[NUM_SAVE_COLUMNS];
+		bool		isnull[NUM_SAVE_COLUMNS] = {false};
+
+		CHECK_FOR_INTERRUPTS();
+		values[0] = stream_ids.values[i];
+		values[1] = BoolGetDatum(stored[i]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
+	}
+	PG_RETURN_NULL();
 }
 
 Datum
@@ -156,8 +171,8 @@ static void
 return_found(const StreamSnapshot *found, void *arg)
 {
 	ReturnSetInfo *rsinfo = arg;
-	Datum		values[NUM_COLUMNS];
-	bool		isnull[NUM_COLUMNS] = {false};
+	Datum		values[NUM_LOAD_COLUMNS];
+	bool		isnull[NUM_LOAD_COLUMNS] = {false};
 
 	values[0] = PointerGetDatum(found->stream_id);
 	values[1] = Int64GetDatum(found->header.sequence_number);

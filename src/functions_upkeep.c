@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
@@ -102,12 +103,14 @@ snapshot_outdated(PG_FUNCTION_ARGS)
  *				  recognized_schema_versions bigint[] DEFAULT NULL,
  *				  min_created_at timestamptz DEFAULT NULL,
  *				  max_created_at timestamptz DEFAULT NULL,
- *				  batch_size integer DEFAULT 1000)
+ *				  batch_size integer DEFAULT 1000,
+ *				  INOUT deleted bigint DEFAULT NULL)
  *
  * A procedure: deletes the snapshots that are not recognized and lie within
  * the inclusive bounds of time, whichever are given, in transactions that
- * each examine batch_size rows.  A notice tells the progress every ten
- * seconds, and at the end how many were deleted.
+ * each examine batch_size rows.  Returns a row with how many were deleted (what
+ * is passed for it has no meaning); a notice tells that, too, and the progress
+ * every ten seconds.
  *
  * Errors: 2D000 inside a transaction block or a function, 22023 without any
  * criterion, for an empty array of versions (nothing would be recognized) or
@@ -125,6 +128,9 @@ snapshot_purge(PG_FUNCTION_ARGS)
 	bool		has_recognized = !PG_ARGISNULL(1);
 	SnapshotBounds bounds = {0};
 	int32		batch_size;
+	TupleDesc	result;
+	Datum		deleted;
+	bool		isnull = false;
 
 	if (has_recognized)
 	{
@@ -155,7 +161,13 @@ snapshot_purge(PG_FUNCTION_ARGS)
 				 errdetail("It commits after each batch."),
 				 errhint("Send CALL in a statement of its own. A procedure around it must be neither SECURITY DEFINER nor have a SET clause.")));
 
-	upkeep_purge(fcinfo->flinfo->fn_oid, prefix,
-				 has_recognized ? &recognized : NULL, &bounds, batch_size);
-	PG_RETURN_VOID();
+	/* Here, where nothing was committed, and in memory that outlives commits. */
+	if (get_call_result_type(fcinfo, NULL, &result) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "snapshot_purge must return a row");
+	result = BlessTupleDesc(result);
+
+	deleted = Int64GetDatum(upkeep_purge(fcinfo->flinfo->fn_oid, prefix,
+										 has_recognized ? &recognized : NULL,
+										 &bounds, batch_size));
+	return HeapTupleGetDatum(heap_form_tuple(result, &deleted, &isnull));
 }

@@ -71,13 +71,15 @@ is_of_version(const KeptSnapshot *row, int64 version)
 /*
  * Within each version, the newest "keep" stay, of the new snapshot's own with
  * that one among them, which also replaces one of the same sequence number.
- * False if there are as many newer ones.  Leaves the rows sorted by version.
+ * False if there are as many newer ones, or one that is not to be replaced.
+ * Leaves the rows sorted by version.
  */
 static bool
-keep_newest(const SnapshotHeader *new_snapshot,
+keep_newest(const SnapshotHeader *new_snapshot, bool replace,
 			KeptSnapshot *kept, int nkept, int keep)
 {
 	int			newer = 0;
+	bool		replaces = false;	/* one of the same sequence number */
 	int			places = 0;		/* that are left in the row's version */
 
 	qsort(kept, nkept, sizeof(KeptSnapshot), compare_newest);
@@ -87,17 +89,19 @@ keep_newest(const SnapshotHeader *new_snapshot,
 		int64		version = row->header.state_schema_version;
 		int64		sequence_number = row->header.sequence_number;
 		bool		own = version == new_snapshot->state_schema_version;
+		bool		same = own && sequence_number == new_snapshot->sequence_number;
 
 		if (i == 0 || !is_of_version(row - 1, version))
 			places = own ? keep - 1 : keep;
 		if (own && sequence_number > new_snapshot->sequence_number)
 			newer++;
-		row->stays = places > 0 &&
-			!(own && sequence_number == new_snapshot->sequence_number);
+		if (same)
+			replaces = true;
+		row->stays = places > 0 && !same;
 		if (row->stays)
 			places--;
 	}
-	return newer < keep;
+	return newer < keep && (replace || !replaces);
 }
 
 /*
@@ -221,15 +225,16 @@ assign_slots(KeptSnapshot *kept, int nkept, int capacity, RetentionPlan *plan)
  * kept are the stream's nkept rows, with slots from 0, in any order.  They
  * come back in the order of their slots, each with whether it stays, and
  * where.  When plan->store comes back false, nothing at all is to be changed,
- * and the rest means nothing.
+ * and the rest means nothing; without "replace" also because one of the same
+ * version and sequence number is kept.
  */
 void
-retention_plan(const SnapshotHeader *new_snapshot, TimestampTz now,
+retention_plan(const SnapshotHeader *new_snapshot, bool replace, TimestampTz now,
 			   KeptSnapshot *kept, int nkept,
 			   int keep, int keep_versions,
 			   RetentionPlan *plan)
 {
-	plan->store = keep_newest(new_snapshot, kept, nkept, keep);
+	plan->store = keep_newest(new_snapshot, replace, kept, nkept, keep);
 	if (plan->store)
 		keep_last_saved_versions(new_snapshot->state_schema_version, now,
 								 kept, nkept, keep_versions);

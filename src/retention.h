@@ -31,7 +31,7 @@ typedef struct RetentionPlan
 } RetentionPlan;
 
 extern void retention_plan(const SnapshotHeader *new_snapshot,
-						   TimestampTz now,
+						   bool replace, TimestampTz now,
 						   KeptSnapshot *kept, int nkept,
 						   int keep, int keep_versions,
 						   RetentionPlan *plan);

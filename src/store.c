@@ -105,14 +105,15 @@ same_rows(const StreamRows *a, const StreamRows *b)
 /* Write a snapshot into the slot that was planned for it. */
 static WriteResult
 write_snapshot(const StoreTable *table, StreamSnapshot *snapshot,
-			   const RetentionPlan *plan, const StreamRows *rows, bool insist)
+			   const RetentionPlan *plan, const StreamRows *rows, bool replace,
+			   bool insist)
 {
 	const SnapshotHeader *overwritten = plan->overwrites < 0 ? NULL :
 		&rows->kept[plan->overwrites].header;
 
 	snapshot->header.slot = plan->slot;
 	if (insist)
-		return table_sql_insist(table, snapshot, overwritten,
+		return table_sql_insist(table, snapshot, overwritten, replace,
 								snapshot_store_keep_versions == 1);
 	if (overwritten != NULL)
 		return table->access->update(table, overwritten, snapshot);
@@ -196,7 +197,8 @@ refuse_moving_stream(const text *stream_id)
 }
 
 /*
- * Save a snapshot into the open table; false if a newer one is kept.
+ * Save a snapshot into the open table; false if a newer one is kept, or, unless
+ * it is to be replaced, one of the same sequence number.
  *
  * The row in slot 0 is the stream's lock.  Where there is none, the new
  * snapshot goes there by the rule, and the key lets in one alone.  By default,
@@ -211,7 +213,7 @@ refuse_moving_stream(const text *stream_id)
  * the snapshot.
  */
 static bool
-save(const StoreTable *table, StreamSnapshot *snapshot)
+save(const StoreTable *table, StreamSnapshot *snapshot, bool replace)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	StreamRows	rows = {0};
@@ -251,7 +253,7 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 				refuse_moving_stream(snapshot->stream_id);
 		}
 
-		retention_plan(&snapshot->header, now, rows.kept, rows.count,
+		retention_plan(&snapshot->header, replace, now, rows.kept, rows.count,
 					   snapshot_store_keep, snapshot_store_keep_versions, &plan);
 		if (inserted)
 		{
@@ -277,7 +279,7 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
 		else
 		{
 			insisted = in_vain;
-			result = write_snapshot(table, snapshot, &plan, &rows, insisted);
+			result = write_snapshot(table, snapshot, &plan, &rows, replace, insisted);
 			if (result == WRITE_DONE && !has_slot_zero(&rows) && !default_settings)
 				inserted = true;
 			else if (result == WRITE_DONE)
@@ -297,11 +299,11 @@ save(const StoreTable *table, StreamSnapshot *snapshot)
  *		Save a snapshot by the rule of retention.c.
  *
  * Returns whether it was stored: not if a newer one of its schema version is
- * kept, or if the store is off.  Once the transaction has committed, it
- * survives a crash.
+ * kept, or, unless it is to be replaced, one of the same sequence number, or if
+ * the store is off.  Once the transaction has committed, it survives a crash.
  */
 bool
-store_save(Oid function, StreamSnapshot *snapshot)
+store_save(Oid function, StreamSnapshot *snapshot, bool replace)
 {
 	StoreTable	table;
 	bool		stored;
@@ -310,7 +312,7 @@ store_save(Oid function, StreamSnapshot *snapshot)
 		return false;
 
 	store_table_open(function, SAVE_PRIVILEGES, &table);
-	stored = save(&table, snapshot);
+	stored = save(&table, snapshot, replace);
 	store_table_close(&table);
 
 	if (stored)
@@ -336,7 +338,8 @@ compare_snapshots(const void *a, const void *b)
  * that have streams in common wait for one another, but never in a circle.
  */
 void
-store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool *stored)
+store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool replace,
+				bool *stored)
 {
 	StreamSnapshot **ordered = palloc(count * sizeof(StreamSnapshot *));
 	MemoryContext caller = CurrentMemoryContext;
@@ -369,7 +372,7 @@ store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool *stored
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContextSwitchTo(each);
-		if (save(&table, ordered[i]))
+		if (save(&table, ordered[i], replace))
 		{
 			stored[ordered[i] - snapshots] = true;
 			any = true;

@@ -22,9 +22,9 @@ typedef struct SnapshotInfo
 /* Called with each snapshot that a batch has loaded. */
 typedef void (*SnapshotReceiver) (const StreamSnapshot *found, void *arg);
 
-extern bool store_save(Oid function, StreamSnapshot *snapshot);
+extern bool store_save(Oid function, StreamSnapshot *snapshot, bool replace);
 extern void store_save_many(Oid function, StreamSnapshot *snapshots, int count,
-							bool *stored);
+							bool replace, bool *stored);
 extern bool store_load(Oid function, text *stream_id, StateKind kind,
 					   const RecognizedVersions *recognized,
 					   const SnapshotBounds *bounds,

@@ -103,6 +103,7 @@ extern WriteResult table_sql_insert(const StoreTable *table,
 extern WriteResult table_sql_insist(const StoreTable *table,
 									const StreamSnapshot *snapshot,
 									const SnapshotHeader *overwritten,
+									bool over_same_sequence,
 									bool over_any_version);
 extern void table_sql_move(const StoreTable *table, text *stream_id,
 						   const SnapshotHeader *row, int16 slot);

@@ -65,7 +65,7 @@ typedef enum Statement
 	" AND sequence_number OPERATOR(pg_catalog.=) " sequence \
 	" AND created_at OPERATOR(pg_catalog.=) " created_at
 
-#define MAX_PARAMETERS	12
+#define MAX_PARAMETERS	13
 
 typedef struct StatementText
 {
@@ -100,8 +100,9 @@ static const StatementText statements[NUM_STATEMENTS] = {
 
 	/*
 	 * Guarded, so that even now no older snapshot replaces a newer one, nor
-	 * one of another version, unless it is the one that is to go ($9, $10,
-	 * $11) or any may ($12).
+	 * one of the same sequence number unless it may ($13), nor one of another
+	 * version, unless it is the one that is to go ($9, $10, $11) or any may
+	 * ($12).
 	 */
 	[INSIST_ON_ROW] = {
 		ROW_INSERT "DO UPDATE SET "
@@ -110,11 +111,12 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"created_at = excluded.created_at, state = excluded.state, "
 		"state_bytea = excluded.state_bytea, metadata = excluded.metadata "
 		"WHERE CASE WHEN kept.state_schema_version OPERATOR(pg_catalog.=) excluded.state_schema_version "
-		"THEN kept.sequence_number OPERATOR(pg_catalog.<=) excluded.sequence_number "
+		"THEN kept.sequence_number OPERATOR(pg_catalog.<) excluded.sequence_number"
+		" OR ($13 AND kept.sequence_number OPERATOR(pg_catalog.=) excluded.sequence_number) "
 		"ELSE $12 OR (kept.state_schema_version OPERATOR(pg_catalog.=) $9"
 		" AND kept.sequence_number OPERATOR(pg_catalog.=) $10"
 		" AND kept.created_at OPERATOR(pg_catalog.=) $11) END",
-		12, {ROW_TYPES, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID}
+		13, {ROW_TYPES, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, BOOLOID}
 	},
 	[UPDATE_ROW] = {
 		"UPDATE %1$s SET slot = $2, state_schema_version = $3, "
@@ -416,12 +418,14 @@ table_sql_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 /*
  * Write a snapshot where no row was affected although no other writer was
  * seen, in a form in which the server says why: a policy's error stands.  It
- * goes over the row that was to be overwritten, if there was one, and over a
- * row of another version only if it may be any.
+ * goes over the row that was to be overwritten, if there was one, over one of
+ * its version and sequence number only if it may, and over a row of another
+ * version only if it may be any.
  */
 WriteResult
 table_sql_insist(const StoreTable *table, const StreamSnapshot *snapshot,
-				 const SnapshotHeader *overwritten, bool over_any_version)
+				 const SnapshotHeader *overwritten, bool over_same_sequence,
+				 bool over_any_version)
 {
 	Datum		values[MAX_PARAMETERS];
 	char		nulls[MAX_PARAMETERS];
@@ -437,6 +441,7 @@ table_sql_insist(const StoreTable *table, const StreamSnapshot *snapshot,
 	else
 		memset(&nulls[8], 'n', 3);
 	values[11] = BoolGetDatum(over_any_version);
+	values[12] = BoolGetDatum(over_same_sequence);
 	return write_row(table, INSIST_ON_ROW, values, nulls);
 }
 

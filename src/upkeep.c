@@ -239,14 +239,14 @@ purge_batch(Oid function, const text *prefix,
 /*
  * upkeep_purge
  *		Delete, in batches that commit, what is not recognized (if versions are
- *		given) and lies within the bounds of time.
+ *		given) and lies within the bounds of time; returns how many went.
  *
  * A batch examines batch_size rows and locks only what it deletes; a saver
  * waits for one batch at most, and what another has locked is passed over.
  * The next batch goes on where the last one ended, so a purge that is stopped
  * has lost nothing and one that is started again finds the rest.
  */
-void
+int64
 upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 			 const SnapshotBounds *bounds, int batch_size)
 {
@@ -299,4 +299,5 @@ upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 			(errmsg_plural("snapshot_purge() has deleted %llu snapshot",
 						   "snapshot_purge() has deleted %llu snapshots",
 						   deleted, (unsigned long long) deleted)));
+	return (int64) deleted;
 }

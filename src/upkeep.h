@@ -32,8 +32,8 @@ extern void upkeep_outdated(Oid function, text *prefix,
 							const RecognizedVersions *recognized,
 							int max_streams, text *after_stream_id,
 							StreamReceiver receive, void *arg);
-extern void upkeep_purge(Oid function, text *prefix,
-						 const RecognizedVersions *recognized,
-						 const SnapshotBounds *bounds, int batch_size);
+extern int64 upkeep_purge(Oid function, text *prefix,
+						  const RecognizedVersions *recognized,
+						  const SnapshotBounds *bounds, int batch_size);
 
 #endif							/* SNAPSHOT_STORE_UPKEEP_H */

@@ -1,7 +1,7 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(393);
+SELECT plan(418);
 
 -- Saves {"n": <sequence number>}.
 CREATE FUNCTION pg_temp.save(stream_id text, sequence_number bigint, state_schema_version bigint DEFAULT 1,
@@ -190,13 +190,13 @@ CREATE TEMPORARY TABLE signature (name, arguments, result, returns_set, volatili
 VALUES
 	('snapshot_save',
 	 'stream_id text, sequence_number bigint, state_schema_version bigint, state json, '
-	 'metadata jsonb DEFAULT NULL::jsonb, '
-	 'created_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
+	 'metadata json DEFAULT NULL::json, '
+	 'created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, replace boolean DEFAULT true',
 	 'boolean', false, 'volatile', 'unsafe'),
 	('snapshot_save_bytea',
 	 'stream_id text, sequence_number bigint, state_schema_version bigint, state bytea, '
-	 'metadata jsonb DEFAULT NULL::jsonb, '
-	 'created_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
+	 'metadata json DEFAULT NULL::json, '
+	 'created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, replace boolean DEFAULT true',
 	 'boolean', false, 'volatile', 'unsafe'),
 	('snapshot_load',
 	 'stream_id text, recognized_schema_versions bigint[], max_sequence_number bigint DEFAULT NULL::bigint, '
@@ -224,14 +224,14 @@ VALUES
 	 'bigint', false, 'volatile', 'unsafe'),
 	('snapshot_save_many',
 	 'stream_ids text[], sequence_numbers bigint[], state_schema_versions bigint[], states json[], '
-	 'metadata jsonb[] DEFAULT NULL::jsonb[], '
-	 'created_at timestamp with time zone[] DEFAULT NULL::timestamp with time zone[]',
-	 'boolean[]', false, 'volatile', 'unsafe'),
+	 'metadata json[] DEFAULT NULL::json[], '
+	 'created_at timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], replace boolean DEFAULT true',
+	 'TABLE(stream_id text, stored boolean)', true, 'volatile', 'unsafe'),
 	('snapshot_save_many_bytea',
 	 'stream_ids text[], sequence_numbers bigint[], state_schema_versions bigint[], states bytea[], '
-	 'metadata jsonb[] DEFAULT NULL::jsonb[], '
-	 'created_at timestamp with time zone[] DEFAULT NULL::timestamp with time zone[]',
-	 'boolean[]', false, 'volatile', 'unsafe'),
+	 'metadata json[] DEFAULT NULL::json[], '
+	 'created_at timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], replace boolean DEFAULT true',
+	 'TABLE(stream_id text, stored boolean)', true, 'volatile', 'unsafe'),
 	('snapshot_load_many',
 	 'stream_ids text[], recognized_schema_versions bigint[], max_sequence_numbers bigint[] DEFAULT NULL::bigint[]',
 	 'TABLE(stream_id text, sequence_number bigint, state_schema_version bigint, state json, metadata jsonb, '
@@ -252,7 +252,7 @@ VALUES
 	 'IN stream_id_prefix text, IN recognized_schema_versions bigint[] DEFAULT NULL::bigint[], '
 	 'IN min_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
 	 'IN max_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
-	 'IN batch_size integer DEFAULT 1000',
+	 'IN batch_size integer DEFAULT 1000, INOUT deleted bigint DEFAULT NULL::bigint',
 	 NULL, false, 'volatile', 'unsafe');
 
 SELECT set_eq(
@@ -302,9 +302,9 @@ FROM (VALUES ('snapshot_load', 1), ('snapshot_load_bytea', 1), ('snapshot_info',
 -- The functions: untyped parameters and literals resolve
 
 PREPARE save_some AS SELECT snapshot_save($1, $2, $3, $4);
-PREPARE save_all AS SELECT snapshot_save($1, $2, $3, $4, $5, $6);
+PREPARE save_all AS SELECT snapshot_save($1, $2, $3, $4, $5, $6, $7);
 PREPARE save_bytea_some AS SELECT snapshot_save_bytea($1, $2, $3, $4);
-PREPARE save_bytea_all AS SELECT snapshot_save_bytea($1, $2, $3, $4, $5, $6);
+PREPARE save_bytea_all AS SELECT snapshot_save_bytea($1, $2, $3, $4, $5, $6, $7);
 PREPARE load_some AS SELECT * FROM snapshot_load($1, $2);
 PREPARE load_all AS SELECT * FROM snapshot_load($1, $2, $3, $4);
 PREPARE load_bytea_some AS SELECT * FROM snapshot_load_bytea($1, $2);
@@ -315,9 +315,9 @@ PREPARE due_all AS SELECT snapshot_due($1, $2, $3, $4);
 PREPARE delete_some AS SELECT snapshot_delete($1);
 PREPARE delete_all AS SELECT snapshot_delete($1, $2, $3, $4, $5);
 PREPARE save_many_some AS SELECT snapshot_save_many($1, $2, $3, $4);
-PREPARE save_many_all AS SELECT snapshot_save_many($1, $2, $3, $4, $5, $6);
+PREPARE save_many_all AS SELECT snapshot_save_many($1, $2, $3, $4, $5, $6, $7);
 PREPARE save_many_bytea_some AS SELECT snapshot_save_many_bytea($1, $2, $3, $4);
-PREPARE save_many_bytea_all AS SELECT snapshot_save_many_bytea($1, $2, $3, $4, $5, $6);
+PREPARE save_many_bytea_all AS SELECT snapshot_save_many_bytea($1, $2, $3, $4, $5, $6, $7);
 PREPARE load_many_some AS SELECT * FROM snapshot_load_many($1, $2);
 PREPARE load_many_all AS SELECT * FROM snapshot_load_many($1, $2, $3);
 PREPARE load_many_bytea_some AS SELECT * FROM snapshot_load_many_bytea($1, $2);
@@ -329,9 +329,9 @@ PREPARE outdated_all AS SELECT * FROM snapshot_outdated($1, $2, $3, $4);
 SELECT is(p.parameter_types::text, v.types, format('the untyped parameters of %s resolve', v.name))
 FROM (VALUES
 	('save_some',       '{text,bigint,bigint,json}'),
-	('save_all',        '{text,bigint,bigint,json,jsonb,"timestamp with time zone"}'),
+	('save_all',        '{text,bigint,bigint,json,json,"timestamp with time zone",boolean}'),
 	('save_bytea_some', '{text,bigint,bigint,bytea}'),
-	('save_bytea_all',  '{text,bigint,bigint,bytea,jsonb,"timestamp with time zone"}'),
+	('save_bytea_all',  '{text,bigint,bigint,bytea,json,"timestamp with time zone",boolean}'),
 	('load_some',       '{text,bigint[]}'),
 	('load_all',        '{text,bigint[],bigint,"timestamp with time zone"}'),
 	('load_bytea_some', '{text,bigint[]}'),
@@ -342,9 +342,9 @@ FROM (VALUES
 	('delete_some',     '{text}'),
 	('delete_all',      '{text,bigint,"timestamp with time zone",bigint,"timestamp with time zone"}'),
 	('save_many_some',       '{text[],bigint[],bigint[],json[]}'),
-	('save_many_all',        '{text[],bigint[],bigint[],json[],jsonb[],"timestamp with time zone[]"}'),
+	('save_many_all',        '{text[],bigint[],bigint[],json[],json[],"timestamp with time zone[]",boolean}'),
 	('save_many_bytea_some', '{text[],bigint[],bigint[],bytea[]}'),
-	('save_many_bytea_all',  '{text[],bigint[],bigint[],bytea[],jsonb[],"timestamp with time zone[]"}'),
+	('save_many_bytea_all',  '{text[],bigint[],bigint[],bytea[],json[],"timestamp with time zone[]",boolean}'),
 	('load_many_some',       '{text[],bigint[]}'),
 	('load_many_all',        '{text[],bigint[],bigint[]}'),
 	('load_many_bytea_some', '{text[],bigint[]}'),
@@ -401,6 +401,41 @@ SELECT is(pg_temp.save('order-2', 1), true, 'another stream is saved');
 SELECT is(pg_temp.kept('order-1') || ' / ' || pg_temp.kept('order-2'), '4 v1 / 1 v1', 'streams are separate');
 SELECT is(slot, 0::smallint, 'a stream''s only snapshot is in slot 0')
 FROM snapshot_store WHERE stream_id = 'order-1';
+
+-- snapshot_save with replace => false: what is the same is left as it is
+
+CREATE FUNCTION pg_temp.row_of(stream text) RETURNS text LANGUAGE sql
+AS $$ SELECT string_agg(s.ctid || ' ' || s.xmin || ' ' || to_jsonb(s), E'\n' ORDER BY slot) FROM snapshot_store AS s WHERE s.stream_id = $1 $$;
+SELECT is(snapshot_save('once', 5, 1, '{"n": 5}', replace => false), true, 'a first snapshot is stored without replace, too');
+SELECT is(snapshot_save('once', 6, 1, '{"n": 6}', replace => false), true, 'so is a newer one');
+CREATE TEMPORARY TABLE once AS SELECT pg_temp.row_of('once') AS row;
+SELECT is(snapshot_save('once', 6, 1, '{"n": "again"}', replace => false), false,
+		  'one of the same version and sequence number is not, which is no error');
+SELECT is(snapshot_save_bytea('once', 6, 1, 'again', replace => false), false, 'nor one of bytes');
+SELECT is(snapshot_save('once', 5, 1, '{}', replace => false), false, 'nor an older one');
+SELECT is(pg_temp.row_of('once'), row, 'and they leave the row as it is') FROM once;
+SELECT is(snapshot_save('once', 6, 2, '{"n": 6}', replace => false), true, 'one of another version replaces');
+SELECT is(pg_temp.kept('once'), '6 v2', 'as it would otherwise');
+SELECT is(snapshot_save('once', 6, 2, '{"n": "again"}', replace => true), true, 'with replace the same is stored');
+SELECT is(pg_temp.loaded('once', '{2}'), '6 v2 {"n": "again"}', 'in the place of what was kept');
+SET LOCAL snapshot_store.keep = 3;
+SET LOCAL snapshot_store.keep_versions = 2;
+SELECT ok(bool_and(pg_temp.save('once', n, v)), 'a stream with several of two versions')
+FROM (VALUES (10, 1), (20, 1), (10, 2), (30, 2)) AS kept (n, v);
+UPDATE once SET row = pg_temp.row_of('once');
+SELECT is(snapshot_save('once', n, v, '{}', replace => false), false, format('%s v%s is left as it is', n, v))
+FROM (VALUES (10, 1), (20, 1), (6, 2), (10, 2), (30, 2)) AS kept (n, v);
+SELECT is(pg_temp.row_of('once'), row, 'and nothing is moved or removed') FROM once;
+SELECT is(snapshot_save('once', 15, 1, '{}', replace => false), true, 'one in between is stored');
+SELECT is(snapshot_save('once', 20, 2, '{}', replace => false), true, 'also where the lowest sequence makes room');
+SELECT is(pg_temp.kept('once'), '10 v1, 10 v2, 15 v1, 20 v1, 20 v2, 30 v2', 'and all others are there');
+RESET snapshot_store.keep;
+RESET snapshot_store.keep_versions;
+SELECT is(snapshot_save('once', 20, 1, '{}', replace => false), false, 'after the settings were lowered the same is refused');
+SELECT is(pg_temp.kept('once'), '10 v1, 10 v2, 15 v1, 20 v1, 20 v2, 30 v2', 'and nothing changes');
+SELECT is(snapshot_save('once', 15, 1, '{}', replace => false), false, 'one that is older than the newest, too');
+SELECT is(snapshot_save('once', 21, 1, '{}', replace => false), true, 'a newer one is stored');
+SELECT is(pg_temp.kept('once'), '21 v1', 'and does what the settings say');
 
 -- snapshot_save: created_at and metadata
 
@@ -768,7 +803,7 @@ FROM (VALUES
 	($$2, 1, '"012345678"'$$, '54000 state is too large', 'one of a byte more is not'),
 	($$2, 1, U&'"\00E9\00E9\00E9\00E9"'$$, 'no error', 'max_state_size counts bytes'),
 	($$3, 1, U&'"\00E9\00E9\00E9\00E9x"'$$, '54000 state is too large', 'max_state_size does not count characters'),
-	($$3, 1, '1', jsonb_build_object('long', repeat('x', 100))$$, '54000 state is too large', 'metadata count too')
+	($$3, 1, '1', json_build_object('long', repeat('x', 100))$$, '54000 state is too large', 'metadata count too')
 ) AS v (arguments, expected, description);
 SELECT is(pg_temp.error_of('SELECT snapshot_save_bytea(''size'', 4, 1, ''\x0102030405060708090a'')'), 'no error',
 		  'max_state_size admits a state of bytes of that size');

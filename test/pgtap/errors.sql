@@ -1,7 +1,7 @@
 -- Every error: its SQLSTATE, message, detail and hint; and that it stores nothing and leaves the kept snapshots as
 -- they are.
 BEGIN;
-SELECT plan(759);
+SELECT plan(783);
 
 -- The error that a command raises, as "SQLSTATE message". Settings, given as {"name": "value"}, hold for the command.
 CREATE FUNCTION pg_temp.error_of(command text, settings jsonb DEFAULT '{}', in_full boolean DEFAULT false)
@@ -272,22 +272,35 @@ SELECT is(pg_temp.error_of(pg_temp.call_with('snapshot_save_bytea', 'state', 'co
 SELECT pg_temp.refuses(pg_temp.call_with(function_name, 'metadata', format(value, metadata)), '54000 metadata is too large',
 					   format('%s refuses metadata of which %s', function_name, description))
 FROM (VALUES ('snapshot_save', '%s'), ('snapshot_save_bytea', '%s'), ('snapshot_save_many', 'ARRAY[NULL, %s]')) AS f (function_name, value),
-	 (VALUES ('(''['' || repeat(''1e131071,'', 8299) || ''1e131071]'')::jsonb', 'a few bytes print more than 1 GB'),
-			 ('to_jsonb(repeat(''x'', 1048575))', '1 MB and a byte are one string')) AS m (metadata, description);
+	 (VALUES ('(''['' || repeat(''1e131071,'', 8299) || ''1e131071]'')::json', 'a few bytes print more than 1 GB'),
+			 ('to_json(repeat(''x'', 1048575))', '1 MB and a byte are one string')) AS m (metadata, description);
 
 -- ... to the byte: each of these is brought to 1 MB by a string that goes along.
 CREATE FUNCTION pg_temp.padded(value jsonb, size integer) RETURNS jsonb LANGUAGE sql
 AS $$
 	SELECT jsonb_build_object('pad', repeat('x', size - octet_length(jsonb_build_object('pad', '', 'value', value)::text)), 'value', value)
 $$;
-SELECT is(pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', 'to_jsonb(repeat(''x'', 1048574))')), 'ZZ000 no error',
+SELECT is(pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', 'to_json(repeat(''x'', 1048574))')), 'ZZ000 no error',
 		  'metadata of 1 MB, one string');
-SELECT is(ARRAY[pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048576)', value))),
-				pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048577)', value)))],
+SELECT is(ARRAY[pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048576)::json', value))),
+				pg_temp.error_of(pg_temp.call_with('snapshot_save', 'metadata', format('pg_temp.padded(%L, 1048577)::json', value)))],
 		  ARRAY['ZZ000 no error', '54000 metadata is too large'], 'metadata of 1 MB, and of a byte more, with ' || value)
 FROM (VALUES ('null'), ('true'), ('false'), ('"text"'), ('""'), ('[]'), ('{}'), ('[[], [[1]], {}, [null, true]]'),
 			 ('{"a": {"b": {}, "c": []}, "d": [1, {"e": 2}]}'), ('[1.50, -3e20, 1e-7, 12345678901234567890]'),
 			 ('["\"", "\\", "/", "\b\f\n\r\t", "\u0001\u001f\u000b", "\u007f", "\u00e9\u20ac"]')) AS v (value);
+
+-- What is JSON, but no jsonb
+SELECT pg_temp.refuses(pg_temp.call_with(function_name, 'metadata', format(value, metadata)), error,
+					   format('%s refuses metadata that is no jsonb: %s', function_name, metadata))
+FROM (VALUES ('snapshot_save', '%L'), ('snapshot_save_bytea', '%L'), ('snapshot_save_many', 'ARRAY[NULL, %L]::json[]'),
+			 ('snapshot_save_many_bytea', 'ARRAY[''1'', %L]::json[]')) AS f (function_name, value),
+	 (VALUES ('{"of": "\u0000"}', '22P05 unsupported Unicode escape sequence'),
+			 ('[1, 1e200000]', '22003 value overflows numeric format')) AS m (metadata, error);
+
+-- Whether to replace must be said, if only by the default
+SELECT pg_temp.refuses(pg_temp.call_with(function_name, 'replace', 'NULL'), '22004 replace must not be null',
+					   format('%s refuses replace => NULL', function_name))
+FROM (VALUES ('snapshot_save'), ('snapshot_save_bytea'), ('snapshot_save_many'), ('snapshot_save_many_bytea')) AS f (function_name);
 
 -- Times: finite, and at most a day ahead of the clock
 

@@ -15,7 +15,7 @@ AS $$
 	SELECT bool_and(snapshot_save(persistence_id,
 								  sequence_number => 10 + i, state_schema_version => 1,
 								  state => to_json('s-' || i),
-								  metadata => jsonb_build_object('tag', 'm-' || i),
+								  metadata => json_build_object('tag', 'm-' || i),
 								  created_at => pg_temp.saved_at(10 + i)))
 	FROM generate_series(1, 5) AS i
 $$;

@@ -870,7 +870,7 @@ SELECT is(pg_temp.after($$
 		'SELECT save_for_you(''new'', 1)', 'SELECT load_for_you(''new'')', :'load'], 'snapshot_test_other'),
 	ARRAY[:'denied', '"old"', :'denied', 't', 't', '"for you"', :'denied', 'kept/0 v1 n10 "for you"; new/0 v1 n1 "for you"'],
 	'a SECURITY DEFINER function lends its owner''s privileges, and only while it runs');
-SELECT is(pg_temp.after('REVOKE EXECUTE ON FUNCTION snapshot_save(text, bigint, bigint, json, jsonb, timestamptz) FROM PUBLIC',
+SELECT is(pg_temp.after('REVOKE EXECUTE ON FUNCTION snapshot_save(text, bigint, bigint, json, json, timestamptz, boolean) FROM PUBLIC',
 	ARRAY[:'load', :'overwrite']),
 	ARRAY['"old"', '42501 permission denied for function snapshot_save', :'unchanged'],
 	'without EXECUTE on the function');

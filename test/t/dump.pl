@@ -138,10 +138,10 @@ sub make_source
 		INSERT INTO snapshot_store SELECT 'time by hand', n, 1, n, t, '{}'
 		FROM unnest(ARRAY[timestamptz '294276-12-31 23:59:59.999999+00', '-infinity', 'infinity']) WITH ORDINALITY AS x(t, n);
 		-- states, to the letter
-		SELECT snapshot_save('json ' || n, n, 1, s::json, m::jsonb) FROM (VALUES
+		SELECT snapshot_save('json ' || n, n, 1, s::json, m::json) FROM (VALUES
 			(1, E' {"b" : 1,\\n\\t"a": [ ] , "b":2 }\\r\\n', NULL), (2, '1e999', 'null'), (3, '12345678901234567890.10', '{"a": [1, null, "\\\\u00fc"]}'),
 			(4, '"\\u0000"', '"\\\\\\""'), (5, E'"\\U0001F600\\\\\\\\N"', '{}'), (6, 'true', '[]'), (7, '-0.0', '1.10')) AS t(n, s, m);
-		SELECT snapshot_save('long', 1, 1, to_json(repeat('abc', 500000)), to_jsonb(repeat('abc', 100000)));
+		SELECT snapshot_save('long', 1, 1, to_json(repeat('abc', 500000)), to_json(repeat('abc', 100000)));
 		SELECT snapshot_save('toasted', 1, 1, to_json(string_agg(md5(n::text), ''))) FROM generate_series(1, 10000) AS n;
 		SELECT snapshot_save_bytea('no bytes', 1, 1, ''), snapshot_save_bytea('text', 1, 1, '\\x5c2e0a5c4e09');
 		SELECT snapshot_save_bytea('all bytes', 1, 1, string_agg(set_byte('\\x00', 0, n), '' ORDER BY n), '{"bytes": 256}') FROM generate_series(0, 255) AS n;
@@ -217,7 +217,7 @@ my $largest = database();
 $node->safe_psql($largest, q{
 	CREATE EXTENSION snapshot_store;
 	SELECT snapshot_save_bytea('largest', 1, 1, convert_to(repeat('x', 200 * 1024 * 1024), 'SQL_ASCII'),
-							   to_jsonb(repeat('"', 512 * 1024 - 1)))});
+							   to_json(repeat('"', 512 * 1024 - 1)))});
 is(runs($largest, qw(pg_dump --file /dev/null)), '', 'a state of 200 MB with metadata of 1 MB is dumped');
 $node->safe_psql('postgres', "DROP DATABASE $largest");
 

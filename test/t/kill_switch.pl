@@ -29,7 +29,7 @@ my $load = 'SELECT snapshot_should_take(1, 0, 1);';
 # error.
 my $calls = q{SELECT snapshot_save('kept', 11, 1, '"later"'),
 	snapshot_save_bytea('other', 1, 1, ''),
-	snapshot_save_many(ARRAY['other', 'kept'], ARRAY[1, 11], ARRAY[1, 1], ARRAY['1', '"later"']::json[]),
+	(SELECT array_agg(stored) FROM snapshot_save_many(ARRAY['other', 'kept'], ARRAY[1, 11], ARRAY[1, 1], ARRAY['1', '"later"']::json[])),
 	(SELECT state FROM snapshot_load('kept', ARRAY[1])),
 	(SELECT count(*) FROM snapshot_load_bytea('kept', ARRAY[1])),
 	(SELECT count(*) FROM snapshot_load_many(ARRAY['kept', 'reset'], ARRAY[1])),
@@ -88,7 +88,7 @@ foreach ([ 'snapshot_should_take(event, (SELECT sequence_number FROM loaded), 10
 is($session{calls}->query_safe(q{SELECT snapshot_delete('reset')}), '1', 'a deletion works while the store is off');
 is($session{calls}->query_safe('SELECT snapshots FROM snapshot_census()'), '3', '... and so does a census');
 ($ret, $stdout, $stderr) = $node->psql('shop', q{CALL snapshot_purge('sets', max_created_at => 'infinity')});
-like("$ret $stderr", qr/^0 .*snapshot_purge\(\) has deleted 1 snapshot/, '... and a purge');
+is("$ret $stdout", '0 1', '... and a purge');
 
 $node->safe_psql('postgres', "LOAD 'snapshot_store'; ALTER SYSTEM RESET snapshot_store.enabled");
 $node->reload;

@@ -67,8 +67,8 @@ is_deeply([ answers('trusted', '-c snapshot_store.max_state_size=0', $large) ], 
 is_deeply([ answers('app', '-c snapshot_store.max_state_size=0',
 		q{SELECT count(*) FROM snapshot_load('large', '{1}')}, q{SELECT snapshot_delete('small')},
 		'SET snapshot_store.enabled = off', $small,
-		q{SELECT snapshot_save_many('{a}', '{1}', '{1}', '{1}')}, q{SELECT snapshot_save_bytea('b', 1, 1, '1')}) ],
-	[ '1 1 f {f} f' ], 'after a refusal loads and deletions work, and the store that is off says nothing');
+		q{SELECT * FROM snapshot_save_many('{a}', '{1}', '{1}', '{1}')}, q{SELECT snapshot_save_bytea('b', 1, 1, '1')}) ],
+	[ '1 1 f a|f f' ], 'after a refusal loads and deletions work, and the store that is off says nothing');
 is_deeply([ answers('app', '-c snapshot_store.max_state_size=0', $small, q{SELECT snapshot_save_many('{a}', '{1}', '{1}', '{1}')},
 		q{SELECT snapshot_save_bytea('b', 1, 1, '1')}) ], [ '', $refused, $refused, $refused ], '... and no save does');
 

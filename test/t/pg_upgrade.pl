@@ -101,7 +101,7 @@ foreach my $database ('plain', 'changed')
 		CREATE EXTENSION snapshot_store;
 		SET snapshot_store.keep = 3;
 		SET snapshot_store.keep_versions = 2;
-		SELECT snapshot_save('stream ' || n % 20, n, n / 20 % 2, to_json(repeat(md5(n::text), n)), to_jsonb(n),
+		SELECT snapshot_save('stream ' || n % 20, n, n / 20 % 2, to_json(repeat(md5(n::text), n)), to_json(n),
 			timestamptz '2026-01-05 09:00:00.123456+00' + n * interval '1 microsecond')
 		FROM generate_series(1, 200) AS n;
 		SELECT snapshot_save('large', 9223372036854775807, 4294967295, to_json(string_agg(md5(n::text), '')))

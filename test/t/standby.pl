@@ -91,8 +91,8 @@ is($standby->safe_psql('postgres', $rows), $primary->safe_psql('postgres', $rows
 my %writes = (
 	snapshot_save => q{SELECT snapshot_save('order-1', 5, 2, '5')},
 	snapshot_save_bytea => q{SELECT snapshot_save_bytea('order-1', 5, 2, '\x05')},
-	snapshot_save_many => q{SELECT snapshot_save_many('{order-1,order-2}', '{5,5}', '{2,2}', '{5,5}')},
-	snapshot_save_many_bytea => q{SELECT snapshot_save_many_bytea('{order-1}', '{5}', '{2}', '{"\\\\x05"}')},
+	snapshot_save_many => q{SELECT * FROM snapshot_save_many('{order-1,order-2}', '{5,5}', '{2,2}', '{5,5}')},
+	snapshot_save_many_bytea => q{SELECT * FROM snapshot_save_many_bytea('{order-1}', '{5}', '{2}', '{"\\\\x05"}')},
 	snapshot_delete => q{SELECT snapshot_delete('order-1')},
 	snapshot_purge => q{CALL snapshot_purge('', max_created_at => 'infinity')});
 
@@ -105,7 +105,7 @@ foreach my $function (sort keys %writes)
 }
 
 my $off = 'SET snapshot_store.enabled = off;';
-is($standby->safe_psql('postgres', $off . join '; ', map { $writes{$_} } grep { /save/ } sort keys %writes), "f\nf\n{f,f}\n{f}",
+is($standby->safe_psql('postgres', $off . join '; ', map { $writes{$_} } grep { /save/ } sort keys %writes), "f\nf\norder-1|f\norder-2|f\norder-1|f",
 	'while the store is off, saves return false there, and raise no error');
 is($standby->safe_psql('postgres', qq{$off $load; SELECT snapshot_due('order-1', '{2}', 100, 1)}), 'f', '... loads find nothing, and nothing is due');
 like(($standby->psql('postgres', $off . $writes{snapshot_delete}))[2], qr/cannot execute snapshot_delete\(\)/, '... and deletions are refused as ever');
@@ -266,7 +266,7 @@ sub write_rounds
 			my @pairs = map { [ state_and_checksum($n) ] } 1 .. 3;
 
 			do_round($session, $writer, { map { $_ => $n } @streams[0 .. 2] },
-				q{SELECT true = ALL (snapshot_save_many(?, ?, '{1,1,1}', ?, ?))},
+				q{SELECT bool_and(stored) FROM snapshot_save_many(?, ?, '{1,1,1}', ?, ?)},
 				[ @streams[0 .. 2] ], [ ($n) x 3 ], [ map { $_->[0] } @pairs ], [ map { $_->[1] } @pairs ]);
 		}
 	}

@@ -100,10 +100,10 @@ sub everything
 {
 	my ($schema) = @_;
 	my %types = (
-		save => 'text int8 int8 json jsonb timestamptz',
-		save_bytea => 'text int8 int8 bytea jsonb timestamptz',
-		save_many => 'text[] int8[] int8[] json[] jsonb[] timestamptz[]',
-		save_many_bytea => 'text[] int8[] int8[] bytea[] jsonb[] timestamptz[]',
+		save => 'text int8 int8 json json timestamptz bool',
+		save_bytea => 'text int8 int8 bytea json timestamptz bool',
+		save_many => 'text[] int8[] int8[] json[] json[] timestamptz[] bool',
+		save_many_bytea => 'text[] int8[] int8[] bytea[] json[] timestamptz[] bool',
 		load => 'text int8[] int8 timestamptz',
 		load_bytea => 'text int8[] int8 timestamptz',
 		load_many => 'text[] int8[] int8[]',
@@ -114,18 +114,19 @@ sub everything
 		census => 'text',
 		outdated => 'text int8[] int4 text',
 		delete => 'text int8 timestamptz int8 timestamptz',
-		purge => 'text int8[] timestamptz timestamptz int4');
+		purge => 'text int8[] timestamptz timestamptz int4 int8');
 	# But for the time of a save, which nobody knows.
 	my %columns = (load => 'sequence_number, state, metadata', load_many => 'stream_id, sequence_number, state',
 		info => 'sequence_number, state_schema_version');
 	my $script = '';
 
 	foreach (
-		q{save 'a', 5, 1, '"5"', '{}', NULL},
-		q{save 'a', 4, 1, '"4"', '{}', NULL},
-		q{save_bytea 'b', 5, 1, '5', NULL, '2026-01-01'},
-		q{save_many '{a,c}', '{6,6}', '{1,1}', '{6,6}', NULL, NULL},
-		q{save_many_bytea '{d}', '{7}', '{1}', '{7}', '{NULL}', '{2026-01-01}'},
+		q{save 'a', 5, 1, '"5"', '{}', NULL, true},
+		q{save 'a', 5, 1, '"again"', '{}', NULL, false},
+		q{save 'a', 4, 1, '"4"', '{}', NULL, true},
+		q{save_bytea 'b', 5, 1, '5', NULL, '2026-01-01', true},
+		q{save_many '{a,c}', '{6,6}', '{1,1}', '{6,6}', NULL, NULL, false},
+		q{save_many_bytea '{d}', '{7}', '{1}', '{7}', '{NULL}', '{2026-01-01}', true},
 		q{load 'a', '{1}', 6, 'infinity'},
 		q{load_bytea 'b', '{1}', NULL, NULL},
 		q{load_many '{c,a}', '{1}', NULL},
@@ -138,14 +139,14 @@ sub everything
 		q{delete 'c', 9, 'infinity', 1, '-infinity'},
 		q{SET snapshot_store.keep = 3},
 		q{SET snapshot_store.keep_versions = 2},
-		q{save 'a', 7, 1, '7', NULL, NULL},
-		q{save 'a', 8, 1, '8', NULL, NULL},
-		q{save 'a', 8, 2, '8', NULL, NULL},
+		q{save 'a', 7, 1, '7', NULL, NULL, true},
+		q{save 'a', 8, 1, '8', NULL, NULL, true},
+		q{save 'a', 8, 2, '8', NULL, NULL, true},
 		q{RESET snapshot_store.keep},
 		q{RESET snapshot_store.keep_versions},
-		q{save 'a', 9, 1, '9', NULL, NULL},
+		q{save 'a', 9, 1, '9', NULL, NULL, true},
 		q{info 'a'},
-		q{purge '', '{2}', '-infinity', 'infinity', 1},
+		q{purge '', '{2}', '-infinity', 'infinity', 1, NULL},
 		q{census ''})
 	{
 		my $line = $_;
@@ -163,8 +164,8 @@ sub everything
 	return $script;
 }
 
-my $answers = 't f t {t,t} {t} 6|6| 5|1|5||2026-01-01 00:00:00+00 c|6|6 a|6|6 d|7|1|7||2026-01-01 00:00:00+00'
-	. ' 6|1 t t 1|4|4 b c d 1 t t t t 9|1';
+my $answers = 't f f t a|t c|t d|t 6|6| 5|1|5||2026-01-01 00:00:00+00 c|6|6 a|6|6 d|7|1|7||2026-01-01 00:00:00+00'
+	. ' 6|1 t t 1|4|4 b c d 1 t t t t 9|1 3';
 
 # What the planted functions have said since then: who has run, as whom.
 sub ran_since
@@ -379,7 +380,7 @@ foreach my $thing (
 	[ 'SEQUENCE', 'snapshot_store_pkey', '', 'relation "snapshot_store_pkey" already exists' ],
 	[ 'FUNCTION', 'snapshot_info', q{(pg_catalog.text) RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT NULL'},
 		'function "snapshot_info" already exists with same argument types' ],
-	[ 'FUNCTION', 'snapshot_purge', q{(pg_catalog.text, pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4)
+	[ 'FUNCTION', 'snapshot_purge', q{(pg_catalog.text, pg_catalog.int8[], pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.int8)
 		RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT NULL'}, 'function "snapshot_purge" already exists with same argument types' ])
 {
 	my ($kind, $name, $definition, $message) = @$thing;

@@ -240,8 +240,8 @@ sub make_batch
 		push @{ $columns[2] }, $version;
 		push @{ $columns[3] }, $kind eq 'json' ? $state : '\x' . unpack('H*', $state);
 	}
-	return @{ $session->selectcol_arrayref('SELECT unnest(snapshot_save_many'
-			. ($kind eq 'json' ? '' : '_bytea') . '(?, ?, ?, ?))', undef, @columns) };
+	return @{ $session->selectcol_arrayref('SELECT stored FROM snapshot_save_many'
+			. ($kind eq 'json' ? '' : '_bytea') . '(?, ?, ?, ?)', undef, @columns) };
 }
 
 # One transaction.  Reports its changes before and their results after it, and

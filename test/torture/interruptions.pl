@@ -186,7 +186,7 @@ sub save_bytea
 sub save_many
 {
 	my ($streams, $sequence, $version, $size) = @_;
-	return sprintf q{SELECT snapshot_save_many(ARRAY[%s], ARRAY[%s], ARRAY[%s], ARRAY[%s]::json[])},
+	return sprintf q{SELECT stored FROM snapshot_save_many(ARRAY[%s], ARRAY[%s], ARRAY[%s], ARRAY[%s]::json[])},
 		map { join ',', @$_ }
 		[ map { "'$_'" } @$streams ], [ ($sequence) x @$streams ], [ ($version) x @$streams ],
 		[ map { "'" . state_of($_, $version, $sequence, $size) . "'" } @$streams ];
@@ -607,7 +607,7 @@ sub interrupt_wait
 	push @wrong, 'the session loads something else' unless ask($waiter, $load_before) eq ($form eq 'alone' ? 1 : 2);
 	ask($holder, 'ROLLBACK');
 	my $repeated = ask($waiter, $call);
-	push @wrong, "the next call returns $repeated" unless $repeated =~ /^1$|^\{t,t,t\}$/;
+	push @wrong, "the next call returns $repeated" unless $repeated =~ /^1(?:\n1\n1)?$/;
 	ask($waiter, 'COMMIT') if $form ne 'alone';
 	push @wrong, 'what was saved before is lost' unless ask($admin, $load_before) eq ($form eq 'alone' ? 1 : 2);
 	$waiter->disconnect;
@@ -629,7 +629,7 @@ sub run_out_of_memory
 		[ 'another version', save('full', 9, 3, 'large'), 1, 2 ],
 		[ 'fewer are kept', save('full', 9, 2, 'small'), 1, 1 ],
 		[ 'save_bytea', save_bytea('bytes', 7, 1, 'large'), 1, 1 ],
-		[ 'save_many', save_many(@many), '{t,t,t}', 1 ],
+		[ 'save_many', save_many(@many), "1\n1\n1", 1 ],
 		[ 'load', q{SELECT state FROM snapshot_load('one', ARRAY[1])}, $states[0], 1 ],
 		[ 'load_bytea', q{SELECT convert_from(state, 'UTF8') FROM snapshot_load_bytea('bytes', ARRAY[1])}, $states[1], 1 ],
 		[ 'load_many', q{SELECT state FROM snapshot_load_many(ARRAY['old', 'not', 'one'], ARRAY[1,9])}, "$states[2]\n$states[0]", 1 ],
@@ -638,7 +638,7 @@ sub run_out_of_memory
 		[ 'delete', q{SELECT snapshot_delete('full')}, 4, 1 ],
 		[ 'census', q{SELECT * FROM snapshot_census('')}, "1|4|3\n2|2|1\n9|1|1", 1 ],
 		[ 'outdated', q{SELECT * FROM snapshot_outdated('', ARRAY[1])}, 'old', 1 ],
-		[ 'purge', q{CALL snapshot_purge('', ARRAY[1])}, '', 1 ]);
+		[ 'purge', q{CALL snapshot_purge('', ARRAY[1])}, 3, 1 ]);
 
 	$calls = $failed = $tolerated = 0;
 	if (ask($admin, 'SELECT fail_malloc(0, 0)') == 0)
@@ -762,13 +762,15 @@ sub fail_call
 			$count = $allocations;
 		}
 		my $image = $session->ping == 3 ? undef : image();
-		push @wrong, "allocation $nth: the table holds $image" if defined $image && $image ne ($done ? $after : $before);
+		# A purge has committed before it has told how many it has deleted.
+		my $has_purged = $name eq 'purge' && !$done && $image eq $after;
+		push @wrong, "allocation $nth: the table holds $image" if defined $image && !$has_purged && $image ne ($done ? $after : $before);
 
 		# The next call in the same session.
 		unless ($done)
 		{
 			my $next = run($session, $call);
-			push @wrong, "allocation $nth, next call: " . ($next // $session->errstr) unless ($next // '?') eq $expected;
+			push @wrong, "allocation $nth, next call: " . ($next // $session->errstr) unless ($next // '?') eq ($has_purged ? 0 : $expected);
 		}
 		ask($session, 'COMMIT') if $session->ping > 2;
 		$image = image();

@@ -51,8 +51,8 @@ my $most_of_c = 6;		# the largest product
 my %versions = (a => [ 1, 2 ], b => [ 1 .. 3 ], c => [ 1 .. 4 ]);
 my $padding = join '', map { md5_hex("$_") } 1 .. 400;
 
-# A row is [ version, sequence number, created_at, id ].  Every save has an id
-# of its own, which its state and its metadata carry.
+# A row is [ version, sequence number, created_at, id, replace ], the last as the save
+# said it.  Every save has an id of its own, which its state and its metadata carry.
 
 note("SEED=$seed");
 delete $ENV{PGOPTIONS};
@@ -173,7 +173,7 @@ sub new_row
 {
 	my ($stream) = @_;
 	return [ pick(@{ $versions{ group($stream) } }), int(now() * 5) + int(rand 12),
-		group($stream) eq 'c' && chance(0.5) ? undef : created_at(), $me . '-' . ++$saves ];
+		group($stream) eq 'c' && chance(0.5) ? undef : created_at(), $me . '-' . ++$saves, chance(0.7) ? 1 : 0 ];
 }
 
 sub state_of
@@ -250,8 +250,9 @@ sub call_save
 	my $bytea = is_bytea($stream);
 
 	settings_for($stream);
-	my $stored = run($bytea ? q{SELECT snapshot_save_bytea(?, ?, ?, ?, ?, ?)} : 'SELECT snapshot_save(?, ?, ?, ?, ?, ?)',
-		$stream, @$row[ 1, 0 ], $bytea ? '\x' . unpack('H*', $state) : $state, qq({"id":"$row->[3]"}), $row->[2])->[0][0];
+	my $function = $bytea ? 'snapshot_save_bytea' : 'snapshot_save';
+	my $stored = run("SELECT $function(?, ?, ?, ?, ?, ?, ?)", $stream, @$row[ 1, 0 ], $bytea ? '\x' . unpack('H*', $state) : $state,
+		qq({"id":"$row->[3]"}), $row->[2], $row->[4])->[0][0];
 	saved($stream, $row, $stored);
 }
 
@@ -263,16 +264,18 @@ sub call_save_many
 	my $group = group($ids[0]);
 	@ids = grep { group($_) eq $group } @ids;
 	my @rows = map { new_row($_) } @ids;
+	$_->[4] = $rows[0][4] foreach @rows;
 	my @states = map { state_of($ids[$_], $rows[$_]) } 0 .. $#ids;
 	@states = map { '\x' . unpack 'H*', $_ } @states if $bytea;
 
 	settings_for($ids[0]);
 	my $function = $bytea ? 'snapshot_save_many_bytea' : 'snapshot_save_many';
-	my @stored = split / /, run(qq{SELECT array_to_string($function(?, ?, ?, ?, ?, ?), ' ')}, \@ids,
+	my $answer = run("SELECT stream_id, stored FROM $function(?, ?, ?, ?, ?, ?, ?)", \@ids,
 		[ map { $_->[1] } @rows ], [ map { $_->[0] } @rows ], \@states,
-		[ map { qq({"id":"$_->[3]"}) } @rows ], [ map { $_->[2] } @rows ])->[0][0];
+		[ map { qq({"id":"$_->[3]"}) } @rows ], [ map { $_->[2] } @rows ], $rows[0][4]);
+	wrong("$function answers for @{[ map { $_->[0] } @$answer ]} and not @ids") if join(' ', map { $_->[0] } @$answer) ne "@ids";
 	count('save_many');
-	saved($ids[$_], $rows[$_], $stored[$_] eq 't' ? 1 : 0) foreach 0 .. $#ids;
+	saved($ids[$_], $rows[$_], $answer->[$_][1]) foreach 0 .. $#ids;
 }
 
 sub saved
@@ -768,7 +771,9 @@ sub after_save
 	my ($rows, $row, $keep, $keep_versions) = @_;
 	my %of_version;
 
-	push @{ $of_version{ $_->[0] } }, $_ foreach grep { $_->[0] != $row->[0] || $_->[1] != $row->[1] } @$rows;
+	my @beside = grep { $_->[0] != $row->[0] || $_->[1] != $row->[1] } @$rows;
+	return if !$row->[4] && @beside < @$rows;
+	push @{ $of_version{ $_->[0] } }, $_ foreach @beside;
 	my @newest = sort { $b->[1] <=> $a->[1] } $row, @{ $of_version{ $row->[0] } // [] };
 	splice @newest, $keep if @newest > $keep;
 	return unless grep { $_ == $row } @newest;
