@@ -7,9 +7,9 @@
 
 # ---- contenders -------------------------------------------------------------------------
 
-# Their names.
+# Their names, but for those with row security, which concerns the part "instructions" alone.
 contenders() {
-	basename -s .sql bench/contenders/*.sql
+	basename -s .sql bench/contenders/*.sql | grep -v _policy
 }
 
 # section CONTENDER NAME: what its file has under "-- NAME", or else the file that it is like.

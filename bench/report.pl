@@ -20,6 +20,7 @@ $Text::Wrap::columns = 108;
 # The contenders in their order, and their colours, which are strong for ours.
 my @known = (
 	ours => '#0b57d0', ours_list => '#5c9cf5', ours_sql => '#8fc4f0', ours_keep5 => '#1aa3a3', ours_check => '#7fb77e',
+	ours_policy => '#00696b', hand_policy => '#5f6368',
 	hand => '#202124', plpgsql => '#8a9096', usual => '#e8710a', pekko_r2dbc => '#188038',
 	pekko_jdbc => '#81c995', axon => '#c5221f', sequent => '#9334e6', eventstore => '#b08d57',
 	redis => '#d01884', map { ("ours, $_" => '#5c9cf5') } 'single loads', 'single saves', '10 a call');
@@ -241,17 +242,18 @@ sub disk_plot
 
 # A line of the table, of one after __DATA__: what, against whom, the bound; part, figure, operation,
 # setting (patterns); the rivals of whom the best counts (a pattern), or "-" where the figure is a
-# ratio already. Of several rows the worst counts.
+# ratio already; which of ours, if not the first. Of several rows the worst counts.
 sub glance
 {
-	my ($what, $against, $bound, $part, $figure, $operation, $setting, $rivals) = split /\s*;\s*|\n/, shift;
+	my ($what, $against, $bound, $part, $figure, $operation, $setting, $rivals, $ours) = split /\s*;\s*|\n/, shift;
 	my @ratios;
+	$ours ||= 'ours';
 	for (rows($part, $figure, $operation, $setting))
 	{
 		my $by = $_->{by};
 		my @rivals = grep { !/^ours/ && /^($rivals)$/ } keys %$by;
 		my $best = $rivals eq '-' ? 1 : min grep { $_ > 0 } @$by{@rivals};
-		push @ratios, $by->{ours} / $best if $best && defined $by->{ours};
+		push @ratios, $by->{$ours} / $best if $best && defined $by->{$ours};
 	}
 	return '' unless @ratios;
 	my ($word, $limit) = $bound =~ /(most|least) ([\d.]+)/;
@@ -446,6 +448,8 @@ __DATA__
 load that finds, 0.5 KB: instructions beyond the floor; hand; at most 0.70; instructions; beyond the floor; load; ^0.5 KB.*json; hand
 save that overwrites, 0.5 KB: the same; hand; at most 0.70; instructions; beyond the floor; save; ^0.5 KB.*json; hand
 save that inserts, 0.5 KB: the same; hand; at most 0.90; instructions; beyond the floor; save insert; ^0.5 KB.*json; hand
+load that finds, 0.5 KB, under row security: the same; hand under the same policy; at most 1.30; instructions; beyond the floor; load; ^0.5 KB.*json; hand_policy; ours_policy
+save that overwrites, 0.5 KB, under row security: the same; hand under the same policy; at most 1.30; instructions; beyond the floor; save; ^0.5 KB.*json; hand_policy; ours_policy
 load of only unrecognized, 64 KB: the same; the best that filters in the client; at most 0.10; instructions; beyond the floor; load unrecognized; ^64 KB.*json; axon|eventstore|pekko_.*
 load of only unrecognized, 64 KB: the same; hand; at most 0.60; instructions; beyond the floor; load unrecognized; ^64 KB.*json; hand
 save of 64 KB: instructions of the whole call; usual; at most 0.22; instructions; instructions; save; ^64 KB.*json; usual

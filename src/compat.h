@@ -14,7 +14,9 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
+#include "parser/parse_relation.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
@@ -77,6 +79,12 @@
 typedef int SysCacheIdentifier;
 #endif
 
+/* 17 renamed the function, and the type that it takes. */
+#if PG_VERSION_NUM < 170000
+#define SearchPathMatchesCurrentEnvironment(path) \
+	OverrideSearchPathMatchesCurrent(path)
+#endif
+
 /* 16 lets modules find a setting. */
 #if PG_VERSION_NUM < 160000
 static inline struct config_generic *
@@ -93,6 +101,17 @@ find_option(const char *name, bool create_placeholders, bool skip_errors,
 	return NULL;
 }
 #endif
+
+/* 16 moved the privileges that a table needs out of its entry. */
+static inline void
+set_needed_privileges(Query *query, RangeTblEntry *entry, AclMode needed)
+{
+#if PG_VERSION_NUM < 160000
+	entry->requiredPerms = needed;
+#else
+	addRTEPermissionInfo(&query->rteperminfos, entry)->requiredPerms = needed;
+#endif
+}
 
 /* 16 tells apart which indexes an update concerns. */
 #if PG_VERSION_NUM < 160000

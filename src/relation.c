@@ -28,6 +28,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -54,7 +55,7 @@ typedef struct KnownTable
 	Oid			relation;
 	StreamOrder order;			/* of its streams */
 	Oid			key;			/* its index, if the table is plain */
-	bool		plain;			/* may the direct way be taken? */
+	bool		plain;			/* may the direct way be taken, but for policies? */
 } KnownTable;
 
 static KnownTable known;
@@ -332,8 +333,6 @@ why_not_direct(Relation relation)
 		return "its access method is not heap";
 	if (form->relpersistence != RELPERSISTENCE_PERMANENT)
 		return "it is not permanent";
-	if (form->relrowsecurity)
-		return "it has row security";
 	if (relation->rd_rules != NULL)
 		return "it has rules";
 	if (relation->trigdesc != NULL)
@@ -561,6 +560,19 @@ store_function_name(Oid function)
 }
 
 /*
+ * The way to a table with row security that is plain otherwise.  Superusers,
+ * for one, are not bound by it; who is while row_security is off gets an error.
+ */
+static const TableAccess *
+access_by_policies(StoreTable *table)
+{
+	if (check_enable_rls(RelationGetRelid(table->relation), InvalidOid, true) != RLS_ENABLED)
+		return &direct_access;
+	return table_find_policies(table->relation, &table->readable) ?
+		&secured_access : &sql_access;
+}
+
+/*
  * store_table_open
  *		Open the table, and decide how it is reached.
  *
@@ -605,7 +617,9 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 		index_close(table->key, NoLock);
 		table->key = NULL;
 	}
-	table->access = table->key != NULL ? &direct_access : &sql_access;
+	table->access = table->key == NULL ? &sql_access :
+		relation->rd_rel->relrowsecurity ? access_by_policies(table) :
+		&direct_access;
 }
 
 /*

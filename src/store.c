@@ -5,7 +5,6 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -43,7 +42,7 @@ read_rows(const StoreTable *table, text *stream_id, StreamRows *rows)
 	StreamSnapshot row;
 
 	rows->count = 0;
-	table->access->scan_begin(table, stream_id, NULL, &scan);
+	table->access->scan_begin(table, stream_id, NULL, false, &scan);
 	while (table->access->scan_next(&scan, &row))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -411,7 +410,7 @@ find_most_recent(const StoreTable *table, text *stream_id,
 	StreamSnapshot row;
 	bool		any = false;
 
-	table->access->scan_begin(table, stream_id, recognized, &scan);
+	table->access->scan_begin(table, stream_id, recognized, with_state, &scan);
 	while (table->access->scan_next(&scan, &row))
 	{
 		if (bounds != NULL && !is_within_bounds(&row.header, bounds))
@@ -594,13 +593,13 @@ store_info(Oid function, text *stream_id)
 	List	   *infos = NIL;
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
-	table.access->scan_begin(&table, stream_id, NULL, &scan);
+	table.access->scan_begin(&table, stream_id, NULL, false, &scan);
 	while (table.access->scan_next(&scan, &row))
 	{
 		SnapshotInfo *info = palloc(sizeof(SnapshotInfo));
 
 		info->header = row.header;
-		info->state_size = row.kind == STATE_MISSING ? 0 : toast_datum_size(row.state);
+		info->state_size = row.state_size;
 		infos = lappend(infos, info);
 	}
 	table.access->scan_end(&scan);

@@ -47,6 +47,7 @@ typedef struct StreamSnapshot
 	SnapshotHeader header;
 	StateKind	kind;
 	Datum		state;			/* may be toasted */
+	int64		state_size;		/* as stored; only from a scan without states */
 	bool		has_metadata;
 	Datum		metadata;
 } StreamSnapshot;

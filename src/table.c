@@ -40,15 +40,13 @@ table_refuse_null(void)
 }
 
 /*
- * The values of a row as a snapshot, but for the stream, which is known.  They
- * are checked like arguments: the owner can drop our constraints, or put
+ * The first values of a row as a header, but for the stream, which is known.
+ * They are checked like arguments: the owner can drop our constraints, or put
  * something else in the table's place.
  */
 void
-table_read_row(const Datum *values, const bool *isnull, StreamSnapshot *snapshot)
+table_read_header(const Datum *values, const bool *isnull, SnapshotHeader *header)
 {
-	SnapshotHeader *header = &snapshot->header;
-
 	if (isnull[Anum_slot - 1] || isnull[Anum_state_schema_version - 1] ||
 		isnull[Anum_sequence_number - 1] || isnull[Anum_created_at - 1])
 		table_refuse_null();
@@ -66,6 +64,13 @@ table_read_row(const Datum *values, const bool *isnull, StreamSnapshot *snapshot
 						   header->slot, (long long) header->state_schema_version,
 						   (long long) header->sequence_number),
 				 errhint("Delete the row, or correct it.")));
+}
+
+/* The values of a whole row as a snapshot. */
+void
+table_read_row(const Datum *values, const bool *isnull, StreamSnapshot *snapshot)
+{
+	table_read_header(values, isnull, &snapshot->header);
 	if (!isnull[Anum_state - 1])
 	{
 		snapshot->kind = STATE_JSON;

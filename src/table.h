@@ -2,15 +2,16 @@
  * table.h
  *		The few operations on the table that store.c needs.
  *
- * There are two ways to the table, table_direct.c and table_sql.c, and
- * relation.c decides between them.  Both read with the active snapshot and
- * leave which snapshot that is to store.c.
+ * There are two ways to the table, table_direct.c and table_sql.c, with
+ * table_secured.c between them, and relation.c decides.  All read with the
+ * active snapshot and leave which snapshot that is to store.c.
  */
 #ifndef SNAPSHOT_STORE_TABLE_H
 #define SNAPSHOT_STORE_TABLE_H
 
 #include "access/genam.h"
 #include "executor/tuptable.h"
+#include "nodes/execnodes.h"
 #include "utils/rel.h"
 
 #include "stream_snapshot.h"
@@ -45,6 +46,7 @@ typedef struct StoreTable
 	Relation	relation;
 	Relation	key;			/* its index; only for the direct way */
 	bool		in_order;		/* are streams in the order of names' bytes? */
+	List	   *readable;		/* what policies say; only for the secured way */
 	const TableAccess *access;
 } StoreTable;
 
@@ -52,9 +54,13 @@ typedef struct StoreTable
 typedef struct TableScan
 {
 	const RecognizedVersions *recognized;	/* NULL: all */
+	bool		with_states;
 	/* the direct way */
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
+	/* the secured way */
+	ExprState  *policies;		/* NULL: none */
+	ExprContext *context;
 	/* the sql way */
 	const text *stream_id;
 	struct SPITupleTable *rows;
@@ -72,12 +78,13 @@ struct TableAccess
 {
 	/*
 	 * Scan a stream's rows, in the order of their slots; only those of the
-	 * recognized versions, if these are given.  The Datums of a row are valid
-	 * until the next call.
+	 * recognized versions, if these are given.  With states, all of a row is
+	 * read, and its Datums are valid until the next call; else its header and
+	 * the state's size.
 	 */
 	void		(*scan_begin) (const StoreTable *table, text *stream_id,
 							   const RecognizedVersions *recognized,
-							   TableScan *scan);
+							   bool with_states, TableScan *scan);
 	bool		(*scan_next) (TableScan *scan, StreamSnapshot *snapshot);
 	void		(*scan_end) (TableScan *scan);
 
@@ -95,7 +102,10 @@ struct TableAccess
 };
 
 extern const TableAccess direct_access;
+extern const TableAccess secured_access;
 extern const TableAccess sql_access;
+
+extern bool table_find_policies(Relation relation, List **readable);
 
 /* What happens seldom goes the sql way only. */
 extern WriteResult table_sql_insert(const StoreTable *table,
@@ -153,6 +163,8 @@ extern uint64 table_purge(const StoreTable *table,
 /* A snapshot as a row's values, and back. */
 extern void table_form_row(const StreamSnapshot *snapshot,
 						   Datum *values, bool *isnull);
+extern void table_read_header(const Datum *values, const bool *isnull,
+							  SnapshotHeader *header);
 extern void table_read_row(const Datum *values, const bool *isnull,
 						   StreamSnapshot *snapshot);
 extern void table_refuse_null(void);

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/heaptoast.h"
 #include "access/tableam.h"
@@ -31,7 +32,8 @@
 
 static void
 direct_scan_begin(const StoreTable *table, text *stream_id,
-				  const RecognizedVersions *recognized, TableScan *scan)
+				  const RecognizedVersions *recognized, bool with_states,
+				  TableScan *scan)
 {
 	ScanKeyData key;
 
@@ -39,6 +41,8 @@ direct_scan_begin(const StoreTable *table, text *stream_id,
 						   BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 						   F_TEXTEQ, PointerGetDatum(stream_id));
 	scan->recognized = recognized;
+	scan->with_states = with_states;
+	scan->policies = NULL;
 	scan->index_scan = index_beginscan(table->relation, table->key,
 									   GetActiveSnapshot(), NULL, 1, 0, 0);
 
@@ -50,6 +54,15 @@ direct_scan_begin(const StoreTable *table, text *stream_id,
 	scan->index_scan->xs_want_itup = recognized != NULL;
 	index_rescan(scan->index_scan, &key, 1, NULL, 0);
 	scan->row = table_slot_create(table->relation, NULL);
+}
+
+/* Do the policies, on the secured way, let the user see the row? */
+static bool
+is_admitted(TableScan *scan)
+{
+	ResetExprContext(scan->context);
+	scan->context->ecxt_scantuple = scan->row;
+	return ExecQual(scan->policies, scan->context);
 }
 
 static bool
@@ -73,11 +86,15 @@ direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 				!is_recognized(scan->recognized, DatumGetInt64(version)))
 				continue;
 		}
-		if (index_fetch_heap(index_scan, scan->row))
+		if (index_fetch_heap(index_scan, scan->row) &&
+			(scan->policies == NULL || is_admitted(scan)))
 		{
 			slot_getallattrs(scan->row);
 			table_read_row(scan->row->tts_values, scan->row->tts_isnull,
 						   snapshot);
+			if (!scan->with_states)
+				snapshot->state_size = snapshot->kind == STATE_MISSING ? 0 :
+					toast_datum_size(snapshot->state);
 			snapshot->header.tid = scan->row->tts_tid;
 			return true;
 		}

@@ -16,6 +16,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -23,8 +24,8 @@
 
 typedef enum Statement
 {
-	SCAN_ALL,
-	SCAN_RECOGNIZED,
+	SCAN_HEADERS,
+	SCAN_STATES,
 	LOCK_ROW,
 	INSERT_ROW,
 	INSIST_ON_ROW,
@@ -43,10 +44,12 @@ typedef enum Statement
 #define ROW_COLUMNS \
 	"stream_id, slot, state_schema_version, sequence_number, created_at, " \
 	"state, state_bytea, metadata"
-#define ROW_SELECTED	/* whatever the owner made of the columns */ \
+#define HEADER_SELECTED	/* whatever the owner made of the columns */ \
 	"stream_id::pg_catalog.text, slot::pg_catalog.int2, " \
 	"state_schema_version::pg_catalog.int8, sequence_number::pg_catalog.int8, " \
-	"created_at::pg_catalog.timestamptz, state::pg_catalog.json, " \
+	"created_at::pg_catalog.timestamptz"
+#define ROW_SELECTED \
+	HEADER_SELECTED ", state::pg_catalog.json, " \
 	"state_bytea::pg_catalog.bytea, metadata::pg_catalog.jsonb"
 #define ROW_TYPES \
 	TEXTOID, INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID, \
@@ -75,13 +78,15 @@ typedef struct StatementText
 } StatementText;
 
 static const StatementText statements[NUM_STATEMENTS] = {
-	[SCAN_ALL] = {
-		"SELECT " ROW_SELECTED " FROM %1$s"
+	/* The size takes the place of the state. */
+	[SCAN_HEADERS] = {
+		"SELECT " HEADER_SELECTED ", COALESCE(pg_catalog.pg_column_size(state),"
+		" pg_catalog.pg_column_size(state_bytea)) FROM %1$s"
 		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
 		" ORDER BY slot USING OPERATOR(pg_catalog.<)",
 		1, {TEXTOID}
 	},
-	[SCAN_RECOGNIZED] = {
+	[SCAN_STATES] = {
 		"SELECT " ROW_SELECTED " FROM %1$s"
 		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
 		" AND state_schema_version OPERATOR(pg_catalog.=) ANY ($2)"
@@ -175,8 +180,15 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	}
 };
 
+/* A kept plan, and which generation of it plan_by_index has had made. */
+typedef struct KeptPlan
+{
+	SPIPlanPtr	plan;
+	int			generation;
+} KeptPlan;
+
 /* The kept plans, and the schema whose name is in them. */
-static SPIPlanPtr plans[NUM_STATEMENTS];
+static KeptPlan plans[NUM_STATEMENTS];
 static NameData plans_schema;
 
 /*
@@ -208,6 +220,32 @@ plan_by_index(SPIPlanPtr plan, bool kept)
 	AtEOXact_GUC(true, nest_level);
 }
 
+static CachedPlanSource *
+get_source(SPIPlanPtr plan)
+{
+	return linitial(SPI_plan_get_plan_sources(plan));
+}
+
+/*
+ * Will the server run the plan as it is, or make it anew?  This looks at what
+ * core's RevalidateCachedQuery and CheckCachedPlan do.  (To call plan_by_index
+ * each time took a tenth of a load.)
+ */
+static bool
+is_current(CachedPlanSource *source)
+{
+	CachedPlan *planned = source->gplan;
+	Oid			user = GetUserId();
+
+	return source->is_valid &&
+		planned != NULL && planned->is_valid &&
+		!TransactionIdIsValid(planned->saved_xmin) &&
+		!(planned->dependsOnRole && planned->planRoleId != user) &&
+		!(source->dependsOnRLS && (source->rewriteRoleId != user ||
+								   source->rewriteRowSecurity != row_security)) &&
+		SearchPathMatchesCurrentEnvironment(source->search_path);
+}
+
 /* The table is locked, its schema is not. */
 static char *
 get_schema_name(const StoreTable *table)
@@ -227,7 +265,8 @@ static SPIPlanPtr
 get_plan(const StoreTable *table, Statement statement)
 {
 	char	   *schema = get_schema_name(table);
-	SPIPlanPtr	plan;
+	KeptPlan   *kept = &plans[statement];
+	SPIPlanPtr	plan = NULL;
 
 	/*
 	 * A rule can make a statement empty, and nothing would tell the empty
@@ -245,8 +284,18 @@ get_plan(const StoreTable *table, Statement statement)
 		namestrcpy(&plans_schema, schema);
 	}
 
-	plan = plans[statement];
-	if (plan == NULL || !keeps)
+	if (keeps && kept->plan != NULL)
+	{
+		CachedPlanSource *source = get_source(kept->plan);
+		bool		current = is_current(source);
+
+		if (current && source->generation == kept->generation)
+			return kept->plan;
+		/* One that the server made anew while it ran may not be by index. */
+		if (!current)
+			plan = kept->plan;
+	}
+	if (plan == NULL)
 	{
 		const StatementText *prepared = &statements[statement];
 		StringInfoData command;
@@ -263,10 +312,12 @@ get_plan(const StoreTable *table, Statement statement)
 		if (keeps)
 		{
 			SPI_keepplan(plan);
-			plans[statement] = plan;
+			kept->plan = plan;
 		}
 	}
 	plan_by_index(plan, keeps);
+	if (keeps)
+		kept->generation = get_source(plan)->generation;
 	return plan;
 }
 
@@ -307,7 +358,8 @@ write_row(const StoreTable *table, Statement statement,
 
 static void
 sql_scan_begin(const StoreTable *table, text *stream_id,
-			   const RecognizedVersions *recognized, TableScan *scan)
+			   const RecognizedVersions *recognized, bool with_states,
+			   TableScan *scan)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[2];
@@ -316,7 +368,7 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 	values[0] = PointerGetDatum(stream_id);
 	if (recognized != NULL)
 		values[1] = PointerGetDatum(recognized->array);
-	execute(table, recognized == NULL ? SCAN_ALL : SCAN_RECOGNIZED,
+	execute(table, with_states ? SCAN_STATES : SCAN_HEADERS,
 			values, NULL, true, MAX_ROWS_OF_STREAM + 1);
 	if (SPI_processed > MAX_ROWS_OF_STREAM)
 		ereport(ERROR,
@@ -325,6 +377,7 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 						text_to_cstring(stream_id)),
 				 errhint("Delete those that are too many, or give the table back its key.")));
 	scan->recognized = recognized;
+	scan->with_states = with_states;
 	scan->stream_id = stream_id;
 	scan->rows = SPI_tuptable;
 	scan->next = 0;
@@ -358,11 +411,17 @@ sql_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 		CHECK_FOR_INTERRUPTS();
 		heap_deform_tuple(scan->rows->vals[scan->next++], scan->rows->tupdesc,
 						  values, isnull);
-		if (is_asked_for(scan, values, isnull))
-		{
+		if (!is_asked_for(scan, values, isnull))
+			continue;
+		if (scan->with_states)
 			table_read_row(values, isnull, snapshot);
-			return true;
+		else
+		{
+			table_read_header(values, isnull, &snapshot->header);
+			snapshot->state_size = isnull[Anum_state - 1] ? 0 :
+				DatumGetInt32(values[Anum_state - 1]);
 		}
+		return true;
 	}
 	return false;
 }

@@ -117,7 +117,15 @@ my @cases = (
 		 CREATE OPERATOR planted.>= (FUNCTION = planted.f, LEFTARG = bigint, RIGHTARG = bigint);
 		 SET LOCAL search_path = planted, pg_catalog, public', 'direct', 'direct' ],
 
-	[ 'row security', 'ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY', 'sql', 'sql', qr/must take the sql way.*row security/ ],
+	[ 'row security, but not for this role', 'ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY', 'direct', 'direct' ],
+	(map { [ "row security: $_->[0]", "CREATE POLICY p ON snapshot_store $_->[1]; ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY; SET LOCAL ROLE app", $_->[2], $_->[3] ] }
+		[ 'a simple policy', 'USING (starts_with(stream_id, current_user) OR sequence_number < 100)', 'direct', 'direct' ],
+		[ 'for another role', q{TO by_column USING (true); CREATE POLICY q ON snapshot_store USING (true)}, 'direct', 'direct' ],
+		[ 'a subquery', 'USING (stream_id IN (SELECT stream_id))', 'sql', 'sql' ],
+		[ 'a volatile function', 'USING (random() < 2)', 'sql', 'sql' ],
+		[ 'a system column', 'USING (ctid IS NOT NULL)', 'sql', 'sql' ],
+		[ 'the whole row', 'USING (snapshot_store IS NOT NULL OR true)', 'sql', 'sql' ],
+		[ 'a restrictive one with a subquery for UPDATE', q{USING (true); CREATE POLICY q ON snapshot_store AS RESTRICTIVE FOR UPDATE USING (EXISTS (SELECT 1))}, 'direct', undef ]),
 	[ 'a policy that is not in force', 'CREATE POLICY p ON snapshot_store USING (false)', 'direct', 'direct' ],
 	[ 'a row trigger', 'CREATE TRIGGER t BEFORE INSERT ON snapshot_store FOR EACH ROW EXECUTE FUNCTION nothing()', 'sql', 'sql', qr/must take the sql way.*triggers/ ],
 	[ 'a statement trigger', 'CREATE TRIGGER t AFTER DELETE ON snapshot_store EXECUTE FUNCTION nothing()', 'sql', 'sql', qr/must take the sql way.*triggers/ ],
@@ -239,12 +247,23 @@ $node->psql('postgres', 'SET jit = on; SET auto_explain.log_analyze = on;
 	stderr => \$stderr);
 unlike($stderr, qr/^JIT:/m, 'no plan is compiled for want of an index');
 
+# Nor does a change of the role, of row_security or of the search_path lead to a plan that was made without that price:
+# it would read a table as small as this one whole.
+$node->safe_psql('postgres', 'CREATE POLICY p ON snapshot_store USING (random() < 2); ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY; ANALYZE snapshot_store');
+$node->psql('postgres', join("\n", map { ($_, $call{load}, $call{overwrite}) } 'SET ROLE app;', 'SET ROLE by_column;', 'SET ROLE app;',
+		'RESET ROLE; SET snapshot_store.access_path = sql;', 'SET row_security = off;', 'SET search_path = pg_catalog, public;', 'SET ROLE app; SET row_security = on;'),
+	stderr => \$stderr);
+my $read = () = $stderr =~ /Index Scan using snapshot_store_pkey/g;
+cmp_ok($read, '>=', 14, 'by whoever, it is read by its key');
+unlike($stderr, qr/Seq Scan on snapshot_store/, 'and not whole');
+$node->safe_psql('postgres', 'DROP POLICY p ON snapshot_store; ALTER TABLE snapshot_store DISABLE ROW LEVEL SECURITY');
+
 # Another session changes the table between two calls of one session.
 my @others = (
 	[ 'CREATE INDEX mine ON snapshot_store (created_at)', 'sql', 'DROP INDEX mine' ],
 	[ 'CREATE INDEX CONCURRENTLY mine ON snapshot_store (created_at)', 'sql', 'DROP INDEX CONCURRENTLY mine' ],
 	[ 'CREATE TRIGGER t BEFORE INSERT ON snapshot_store FOR EACH ROW EXECUTE FUNCTION nothing()', 'sql', 'DROP TRIGGER t ON snapshot_store' ],
-	[ 'ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY', 'sql', 'ALTER TABLE snapshot_store DISABLE ROW LEVEL SECURITY' ],
+	[ 'ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY', 'direct', 'ALTER TABLE snapshot_store DISABLE ROW LEVEL SECURITY' ],
 	[ 'CREATE TABLE child () INHERITS (snapshot_store)', 'sql', 'DROP TABLE child', 'VACUUM snapshot_store; ANALYZE snapshot_store' ],
 	[ 'VACUUM FULL snapshot_store', 'direct' ],
 	[ 'CLUSTER snapshot_store USING snapshot_store_pkey', 'direct' ],

@@ -693,6 +693,7 @@ sub single_call
 	my @parameters = @{ $function->{parameters} };
 	my @drawn = draw_arguments($name);
 	my $form = $name eq 'purge' ? pick('call', $setting{in_function} ? () : 'do') : pick(qw(list list from from lateral prepared plpgsql cursor));
+	$drawn[-1] = undef if $form eq 'do';    # a variable stands there
 	my $subqueries = $form !~ /prepared|call|do/;
 	my @sql = map { defined $drawn[$_] ? passed($parameters[$_]{kind}, $drawn[$_], $subqueries) : $parameters[$_]{default} ? 'true' : 'NULL' } 0 .. $#parameters;
 	my @values = map { defined $drawn[$_] ? $pool{ $parameters[$_]{kind} }[ $drawn[$_] ] : { value => $parameters[$_]{default} || undef } } 0 .. $#parameters;
