@@ -1,12 +1,13 @@
 -- The statements in doc/reference.md, "Queries", over streams of every shape: what they choose is what snapshot_load
 -- chooses, and they go by the key. This file commits; it has the table to itself and empties it at both ends.
-SELECT plan(15);
+SELECT plan(20);
 
 SET client_min_messages = warning;
+DROP ROLE IF EXISTS snapshot_store_test_user;
 TRUNCATE snapshot_store;
 
 -- 400 streams with up to six snapshots in any order: of versions 0 to 4, of events 0 to 3, so that versions meet at one
--- event. A few have other streams' names in theirs. And many streams of another kind, which nobody wants.
+-- event. Some names begin others. And many streams of another kind, which nobody wants.
 SELECT setseed(0.5) \gset
 INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
 SELECT stream_id, slot, version, n, now(), json_build_array(stream_id, n, version)
@@ -140,5 +141,33 @@ SELECT matches(
 		ORDER BY stream_id LIMIT 1000$$),
 	'Index Only Scan using snapshot_store_pkey', 'the names of a page are read from the key alone');
 
+-- With SELECT on the table, and for what row security shows
+
+CREATE ROLE snapshot_store_test_user;
+GRANT SELECT ON snapshot_store TO snapshot_store_test_user;
+CREATE POLICY no_third_version ON snapshot_store USING (state_schema_version <> 3);
+ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY;
+CREATE TEMPORARY TABLE expected AS
+	SELECT * FROM pg_temp.newest('a_', '{0,1,2,4}') UNION ALL SELECT NULL, count(*), NULL, NULL FROM snapshot_store
+	WHERE stream_id < 'z' AND state_schema_version <> 3;
+GRANT SELECT ON expected TO snapshot_store_test_user;
+SET ROLE snapshot_store_test_user;
+SELECT bag_eq('SELECT * FROM expected', format(
+	'SELECT * FROM %s UNION ALL SELECT NULL, count(*), NULL, NULL
+	 FROM (SELECT DISTINCT stream_id FROM snapshot_store WHERE stream_id < ''z'') AS s,
+		  snapshot_info(s.stream_id) AS i,
+		  snapshot_load(s.stream_id, ARRAY[i.state_schema_version], i.sequence_number)', way),
+	'a reader under a policy gets what it shows: ' || way)
+FROM (VALUES ('pg_temp.newest(''a_'', ''{0,1,2,3,4}'')'), ('pg_temp.page(''a_'', ''{0,1,2,3,4}'', '''', 1000)')) AS w (way);
+SELECT is(pg_temp.plan_of('SELECT stream_id FROM snapshot_store WHERE ' || condition) LIKE '%Index Cond: %', by_key,
+		  'under a policy, by the key or not: ' || condition)
+FROM (VALUES ($$stream_id ^@ 'a_'$$, true), ($$stream_id >= 'a_' AND stream_id < 'a`'$$, true),
+			 ($$stream_id LIKE 'a\_%'$$, false)) AS c (condition, by_key);
+RESET ROLE;
+
+ALTER TABLE snapshot_store DISABLE ROW LEVEL SECURITY;
+DROP POLICY no_third_version ON snapshot_store;
+DROP OWNED BY snapshot_store_test_user;
+DROP ROLE snapshot_store_test_user;
 TRUNCATE snapshot_store;
 SELECT * FROM finish();
