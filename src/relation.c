@@ -60,8 +60,12 @@ typedef struct KnownTable
 
 static KnownTable known;
 
-/* The versions of the extension's SQL definition that this library serves. */
-static const char *const known_versions[] = {"1.0"};
+/*
+ * How the versions of the SQL definition begin that this library serves, newer
+ * ones among them.  They have the same table, and a function that became
+ * another one calls a C function that an older library does not have.
+ */
+static const char known_versions[] = "1.";
 
 /* The columns, as the script creates them. */
 static const struct
@@ -141,11 +145,9 @@ check_extension_version(void)
 	systable_endscan(scan);
 	table_close(extensions, AccessShareLock);
 
-	for (int i = 0; version != NULL && i < lengthof(known_versions); i++)
-	{
-		if (strcmp(version, known_versions[i]) == 0)
-			return;
-	}
+	if (version != NULL &&
+		strncmp(version, known_versions, strlen(known_versions)) == 0)
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("snapshot_store library does not know version \"%s\" of the extension",
