@@ -4,7 +4,7 @@
 EXTENSION  = snapshot_store
 MODULE_big = snapshot_store
 OBJS       = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-DATA       = snapshot_store--1.0.sql
+DATA       = $(wildcard $(EXTENSION)--*.sql)
 PGFILEDESC = "snapshot_store - snapshots of event-sourced streams"
 
 # Only what SQL calls leaves the library (from 16 on this is the default).
@@ -26,6 +26,8 @@ ifeq ($(shell command -v $(firstword $(CLANG) none) 2>/dev/null),)
 override with_llvm = no
 endif
 include $(PGXS)
+# A session may begin at any moment: a new library takes the old one's place whole, by its name.
+INSTALL_SHLIB := sh -c "$(INSTALL_SHLIB) \"\$$0\" \"\$$1.new\" && mv -f \"\$$1.new\" \"\$$1\""
 else
 # Nothing can be built yet, but demo, test and help work: the first two install what they need.
 .PHONY: all install uninstall installcheck clean
