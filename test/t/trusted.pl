@@ -39,6 +39,11 @@ my $update = q{
 	AS 'MODULE_PATHNAME', 'snapshot_info'
 	LANGUAGE C STABLE PARALLEL SAFE;
 	COMMENT ON FUNCTION @extschema@.snapshot_next(pg_catalog.text) IS 'of the next version';
+	CREATE OR REPLACE FUNCTION @extschema@.snapshot_should_take(
+		event_count pg_catalog.int8, last_sequence_number pg_catalog.int8, snapshot_interval pg_catalog.int8)
+	RETURNS pg_catalog.bool
+	AS 'MODULE_PATHNAME', 'snapshot_should_take'
+	LANGUAGE C IMMUTABLE PARALLEL SAFE COST 2;
 	ALTER FUNCTION @extschema@.snapshot_info(pg_catalog.text) COST 10;
 	ALTER TABLE @extschema@.snapshot_store ADD COLUMN next pg_catalog.text;
 	COMMENT ON COLUMN @extschema@.snapshot_store.next IS 'of the next version';
@@ -477,7 +482,7 @@ foreach my $bad (
 	plant_update($version, "$script;\n");
 	is(error_as('owner', 'hostile_table', "BEGIN; ALTER EXTENSION snapshot_store UPDATE TO '$version'; ROLLBACK"), '', "a bad script: $script");
 	ok(scalar(grep { $_ eq "$what, as $superuser of session owner, superuser t" } ran_since($offset)), '... runs what the owner has made as superuser');
-	isnt(complaint($script, 1), '', '... and breaks the rules');
+	isnt(complaint($script, $versions[0]), '', '... and breaks the rules');
 }
 
 # What the owner puts in an update's way stays the owner's.
@@ -487,7 +492,12 @@ is(error_as('owner', 'hostile_table', q{ALTER EXTENSION snapshot_store UPDATE TO
 as('owner', 'hostile_table', 'ALTER EXTENSION snapshot_store ADD FUNCTION snapshot_next(text)');
 is(error_as('owner', 'hostile_table', q{ALTER EXTENSION snapshot_store UPDATE TO '99.0'}), 'function "snapshot_next" already exists with same argument types',
 	'... nor if it was made part of the extension');
-as('owner', 'hostile_table', q{ALTER EXTENSION snapshot_store DROP FUNCTION snapshot_next(text); DROP FUNCTION snapshot_next(text);
+as('owner', 'hostile_table', 'ALTER EXTENSION snapshot_store DROP FUNCTION snapshot_next(text); DROP FUNCTION snapshot_next(text)');
+my $take_out = 'ALTER EXTENSION snapshot_store DROP FUNCTION snapshot_should_take';
+is(error_as('owner', 'hostile_table', $take_out), 'must be owner of function snapshot_should_take', 'they put nothing in the place of what it replaces');
+is(error_as($superuser, 'hostile_table', "BEGIN; $take_out; ALTER EXTENSION snapshot_store UPDATE TO '99.0'"),
+	'function snapshot_should_take(bigint,bigint,bigint) is not a member of extension "snapshot_store"', '... nor does the server replace what is not part of the extension');
+as('owner', 'hostile_table', q{
 	ALTER EXTENSION snapshot_store DROP TABLE snapshot_store; DROP TABLE snapshot_store CASCADE;
 	CREATE VIEW snapshot_store AS SELECT ran('view', 0::int2)});
 my $offset = now_in_log();
@@ -496,19 +506,26 @@ is_deeply([ ran_since($offset) ], [], '... and it does not run');
 
 # ---- 4. the scripts ---------------------------------------------------------
 
-# What is wrong with a script, or nothing.  An update may do what is listed
-# here and no more: all of it leaves the table's rows alone.
+# What is wrong with a script, or nothing.  An update, which is one from a
+# version, may do what is listed here and no more: all of it leaves the table's
+# rows alone.  It may replace what that version has, and nothing else, which
+# could have been planted.
 sub complaint
 {
-	my ($script, $is_update) = @_;
+	my ($script, $from) = @_;
 	my $table = qr/ALTER TABLE \@extschema\@\.snapshot_store/;
 	my $type = qr/pg_catalog\.\w+(\[\])?( COLLATE pg_catalog\."C")?/;
 
 	$script =~ s/--.*$//gm;
 	$script =~ s{/\*.*?\*/}{}gs;
 	$script =~ s/\\echo.*\\quit$//m;
+	if (defined $from)
+	{
+		my $old = slurp_file("snapshot_store--$from.sql");
+		$script =~ s/\bOR REPLACE (?=((?:FUNCTION|PROCEDURE) \@extschema\@\.\w+\())/$old =~ m{^CREATE \Q$1\E}m ? '' : $&/ge;
+	}
 	return "forbidden: $1" if $script =~ /\b(OR\s+REPLACE|IF\s+NOT\s+EXISTS|SECURITY\s+DEFINER|SET\s+search_path|CASCADE)\b/i;
-	return '' unless $is_update;
+	return '' unless defined $from;
 	foreach my $statement (split /;\s*(?:\n|$)/, $script)
 	{
 		$statement =~ s/\s+/ /g;
@@ -527,11 +544,13 @@ sub complaint
 
 foreach my $file (glob 'snapshot_store--*.sql')
 {
-	is(complaint(slurp_file($file), $file =~ /--.*--/), '', "$file keeps the rules");
+	is(complaint(slurp_file($file), $file =~ /--(.*)--/), '', "$file keeps the rules");
 }
-is(complaint($update, 1), '', 'so does what a typical update does');
-isnt(complaint($_, 1), '', "this would not: $_") foreach (
+is(complaint($_, $versions[0]), '', 'so does what a typical update does') foreach $update, slurp_file('test/upgrade/update.sql');
+isnt(complaint($_, $versions[0]), '', "this would not: $_") foreach (
 	q{CREATE OR REPLACE FUNCTION @extschema@.f() RETURNS void AS 'MODULE_PATHNAME', 'f' LANGUAGE C},
+	q{CREATE OR REPLACE FUNCTION snapshot_info() RETURNS void AS 'MODULE_PATHNAME', 'f' LANGUAGE C},
+	q{CREATE OR REPLACE FUNCTION @extschema@.snapshot_info() RETURNS void AS 'DELETE FROM snapshot_store' LANGUAGE sql},
 	q{CREATE FUNCTION @extschema@.f() RETURNS void AS 'MODULE_PATHNAME', 'f' LANGUAGE C SECURITY DEFINER},
 	q{CREATE FUNCTION @extschema@.f() RETURNS void AS 'DELETE FROM snapshot_store' LANGUAGE sql},
 	q{CREATE FUNCTION f() RETURNS void AS 'MODULE_PATHNAME', 'f' LANGUAGE C},

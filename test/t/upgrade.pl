@@ -10,6 +10,7 @@
 use strict;
 use warnings;
 
+use ExtensionObjects;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -59,39 +60,10 @@ END
 
 # ---- comparing --------------------------------------------------------------------------
 
-my $describe = slurp_file('test/extension_objects.sql');
-
-# The description of the extension that the commands make, which are then undone.
+# The description of the extension that the commands make.
 sub made_by
 {
-	my (@commands) = @_;
-
-	return $node->safe_psql('extended', join(";\n", 'BEGIN', @commands, $describe));
-}
-
-sub description
-{
-	my ($database) = @_;
-
-	return $node->safe_psql($database, $describe);
-}
-
-# The lines that only one of two descriptions has.
-sub differences
-{
-	my ($one, $other) = @_;
-	my %in_one = map { $_ => 1 } split /\n/, $one;
-	my %in_other = map { $_ => 1 } split /\n/, $other;
-
-	return ((map { "- $_" } grep { !$in_other{$_} } sort keys %in_one),
-		(map { "+ $_" } grep { !$in_one{$_} } sort keys %in_other));
-}
-
-sub equal_descriptions
-{
-	my ($got, $expected, $name) = @_;
-
-	is(join("\n", differences($expected, $got)), '', $name);
+	return description($node, 'extended', @_);
 }
 
 sub ask
@@ -143,10 +115,12 @@ sub check_dump
 	$node->safe_psql('postgres', "CREATE DATABASE $_") foreach $source, $target;
 	$node->safe_psql($source, install($from));
 	$node->safe_psql($source, q{SELECT snapshot_save('kept', 1, 1, '1')});
+	my $functions = functions_of($node, $source);
 	$node->safe_psql($source, update($to)) if $from ne $to;
+	kept_functions($functions, functions_of($node, $source), "$to has every function of $from");
 	$node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr($source) ], "a dump of $to, installed as $from");
 	$node->command_ok([ 'psql', '-Xqv', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr($target) ], '... is restored');
-	equal_descriptions(description($target), made_by(install($to)), '... and equals a fresh install');
+	equal_descriptions(description($node, $target), made_by(install($to)), '... and equals a fresh install');
 	is_deeply([ ask('SELECT stream_id, state FROM snapshot_store', $target) ], ['kept|1'], '... with its rows');
 }
 
