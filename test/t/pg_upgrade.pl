@@ -1,11 +1,12 @@
-# pg_upgrade from an older major version of PostgreSQL.
+# pg_upgrade from older major versions of PostgreSQL.
 #
-# The older server is the one whose pg_config OLD_PG_CONFIG names, or else the oldest of the
-# Debian packages that can build extensions.  Like the server under test, it gets the extension
-# in a private copy of it, by the functions of scripts/lib.sh.
+# The older server is the one whose pg_config OLD_PG_CONFIG names, or else each of the Debian
+# packages that can build extensions.  Like the server under test, it gets the extension in a
+# private copy of it, by the functions of scripts/lib.sh.
 use strict;
 use warnings;
 
+use ExtensionObjects;
 use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
@@ -36,36 +37,13 @@ sub major
 
 my $new_version = answer('pg_config', 'version');
 my $new_major = major('pg_config');
-my ($old_config) = sort { major($a) <=> major($b) } grep { major($_) > 0 && major($_) < $new_major }
+my @old_configs = sort { major($a) <=> major($b) } grep { major($_) > 0 && major($_) < $new_major }
   $ENV{OLD_PG_CONFIG} // glob('/usr/lib/postgresql/*/bin/pg_config');
 plan skip_all => "there is no older server than $new_version with its development files (OLD_PG_CONFIG may name its pg_config)"
-  unless defined $old_config;
-
-# ---- the older server -------------------------------------------------------------------
-
-my $work = PostgreSQL::Test::Utils::tempdir();
-my @sources = ('Makefile', 'snapshot_store.control', glob('snapshot_store--*.sql src/*.[ch] scripts/lib.sh'));
-foreach my $file (@sources)
-{
-	make_path("$work/source/" . dirname($file));
-	copy($file, "$work/source/$file") or die "cannot copy $file: $!\n";
-}
-{
-	local $ENV{PG_CONFIG} = $old_config;
-	local $ENV{SNAPSHOT_STORE_WORK} = $work;
-	command_ok([ 'bash', '-c', "cd $work/source && . scripts/lib.sh && copy_server && build with_llvm=no" ],
-		'the extension is built for ' . answer($old_config, 'version'));
-}
-my $old_bindir = "$work/root" . answer($old_config, 'bindir');
-
-# Checksums are the default in some versions only, and both must have the same.
-my $old = PostgreSQL::Test::Cluster->new('old', install_path => dirname($old_bindir));
-my $new = PostgreSQL::Test::Cluster->new('new');
-$_->init(extra => [ '--data-checksums', '--locale=C', '--encoding=UTF8' ]) foreach $old, $new;
+  unless @old_configs;
 
 # ---- what is to be carried over ---------------------------------------------------------
 
-my $describe = slurp_file('test/extension_objects.sql');
 my $rows = q{SET timezone = 'UTC'; SELECT t FROM snapshot_store AS t ORDER BY stream_id, slot};
 
 # What a user may make of the extension.
@@ -91,87 +69,119 @@ my $changes = q{
 	ALTER FUNCTION snapshot_info COST 7;
 };
 
-$old->start;
-$old->safe_psql('postgres', 'CREATE ROLE app LOGIN');
-$old->safe_psql('postgres', 'CREATE ROLE keeper');
-foreach my $database ('plain', 'changed')
+# Some minor versions from 15.20 and 17.12 on give every column of every table an option that servers without
+# it do not know.
+sub has_attver
 {
-	$old->safe_psql('postgres', "CREATE DATABASE $database");
-	$old->safe_psql($database, q{
-		CREATE EXTENSION snapshot_store;
-		SET snapshot_store.keep = 3;
-		SET snapshot_store.keep_versions = 2;
-		SELECT snapshot_save('stream ' || n % 20, n, n / 20 % 2, to_json(repeat(md5(n::text), n)), to_json(n),
-			timestamptz '2026-01-05 09:00:00.123456+00' + n * interval '1 microsecond')
-		FROM generate_series(1, 200) AS n;
-		SELECT snapshot_save('large', 9223372036854775807, 4294967295, to_json(string_agg(md5(n::text), '')))
-		FROM generate_series(1, 10000) AS n;
-		SELECT snapshot_save_bytea('bytes', 0, 0, string_agg(sha256(n::text::bytea), '')) FROM generate_series(1, 1000) AS n;
-	});
+	my ($node) = @_;
+
+	$node->start;
+	my $has = $node->safe_psql('postgres', q{SELECT EXISTS (SELECT FROM pg_attribute WHERE attoptions::text LIKE '%pg_attver=%')});
+	$node->stop;
+	return $has eq 't';
 }
-$old->safe_psql('changed', $changes);
-my %rows = map { $_ => $old->safe_psql($_, $rows) } 'plain', 'changed';
-is(scalar(split /\n/, $rows{plain}), 122, 'there are snapshots');
-$old->stop;
 
-# The lines that the description of the extension has in one of two databases alone.
-sub differences
+# ---- from each older server -------------------------------------------------------------
+
+my $work = PostgreSQL::Test::Utils::tempdir();
+my @sources = ('Makefile', 'snapshot_store.control', glob('snapshot_store--*.sql src/*.[ch] scripts/lib.sh'));
+foreach my $file (@sources)
 {
-	my %seen;
+	make_path("$work/source/" . dirname($file));
+	copy($file, "$work/source/$file") or die "cannot copy $file: $!\n";
+}
 
-	foreach my $database (@_)
+foreach my $old_config (@old_configs)
+{
+	my $old_version = answer($old_config, 'version');
+	my $old_bindir = "$work/root" . answer($old_config, 'bindir');
 	{
-		push @{$seen{$_}}, $database foreach split /\n/, $new->safe_psql($database, $describe);
+		local $ENV{PG_CONFIG} = $old_config;
+		local $ENV{SNAPSHOT_STORE_WORK} = $work;
+		command_ok([ 'bash', '-c', "cd $work/source && . scripts/lib.sh && copy_server && build with_llvm=no" ],
+			"the extension is built for $old_version");
 	}
-	return join "\n", map { "$seen{$_}[0]: $_" } grep { @{$seen{$_}} == 1 } sort keys %seen;
-}
 
-# ---- the upgrade ------------------------------------------------------------------------
+	# Checksums are the default in some versions only, and both must have the same.
+	my $old = PostgreSQL::Test::Cluster->new('old' . major($old_config), install_path => dirname($old_bindir));
+	my $new = PostgreSQL::Test::Cluster->new('new' . major($old_config));
+	$_->init(extra => [ '--data-checksums', '--locale=C', '--encoding=UTF8' ]) foreach $old, $new;
 
-# It leaves a script where it runs.
-chdir $work or die "cannot go to $work: $!\n";
-command_ok(
-	[   'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old_bindir,
-		'-B', $new->config_data('--bindir'), '-s', $new->host, '-p', $old->port, '-P', $new->port ],
-	"pg_upgrade to $new_version");
-unless (-e 'delete_old_cluster.sh')
-{
-	diag(slurp_file($_)) foreach glob($new->data_dir . '/pg_upgrade_output.d/*/log/*_dump_*.log');
-	die "pg_upgrade has failed\n";
-}
-$new->start;
-
-$new->safe_psql('postgres', "CREATE DATABASE $_") foreach 'fresh', 'fresh_changed';
-$new->safe_psql('fresh', 'CREATE EXTENSION snapshot_store');
-$new->safe_psql('fresh_changed', "CREATE EXTENSION snapshot_store; $changes");
-is(differences('plain', 'fresh'), '', 'the extension is as installed afresh');
-is(differences('changed', 'fresh_changed'), '', '... with all that was made of it');
-
-foreach my $database ('plain', 'changed')
-{
-	is($new->safe_psql($database, $rows), $rows{$database}, "$database: all rows are there");
-	foreach my $access ('auto', 'sql')
+	if (has_attver($old) && !has_attver($new))
 	{
-		is($new->safe_psql($database, qq{
-				BEGIN;
-				SET LOCAL snapshot_store.access_path = $access;
-				SET LOCAL snapshot_store.keep = 3;
-				SET LOCAL snapshot_store.keep_versions = 2;
-				SELECT count(*) FROM snapshot_store AS t
-				WHERE t.state IS NOT NULL AND NOT EXISTS (
-					SELECT FROM snapshot_load(t.stream_id, ARRAY[t.state_schema_version], t.sequence_number) AS l
-					WHERE (l.sequence_number, l.created_at, l.state::text, l.metadata) IS NOT DISTINCT FROM
-						(t.sequence_number, t.created_at, t.state::text, t.metadata));
-				SELECT l.state_bytea = t.state_bytea FROM snapshot_store AS t, snapshot_load_bytea(stream_id, '{0}') AS l(n, v, state_bytea) WHERE stream_id = 'bytes';
-				SELECT bool_and(snapshot_save(stream_id, 1000, 1, '"new"')) FROM (SELECT DISTINCT stream_id FROM snapshot_store WHERE state IS NOT NULL) AS s;
-				SELECT snapshot_save_bytea('bytes', 1, 0, 'new'), snapshot_save('new', 1, 1, '"new"');
-				SELECT count(*) FROM snapshot_load_many('{stream 0,stream 19,large,new}', '{1}') WHERE state::text = '"new"';
-				SELECT snapshot_delete('new');
-				ROLLBACK;
-			}), "0\nt\nt\nt|t\n4\n1", "$database, $access: loads, saves and deletes");
+	  SKIP: { skip "$new_version refuses every table of $old_version: unrecognized parameter pg_attver", 1; }
+		next;
 	}
+
+	$old->start;
+	$old->safe_psql('postgres', 'CREATE ROLE app LOGIN');
+	$old->safe_psql('postgres', 'CREATE ROLE keeper');
+	foreach my $database ('plain', 'changed')
+	{
+		$old->safe_psql('postgres', "CREATE DATABASE $database");
+		$old->safe_psql($database, q{
+			CREATE EXTENSION snapshot_store;
+			SET snapshot_store.keep = 3;
+			SET snapshot_store.keep_versions = 2;
+			SELECT snapshot_save('stream ' || n % 20, n, n / 20 % 2, to_json(repeat(md5(n::text), n)), to_json(n),
+				timestamptz '2026-01-05 09:00:00.123456+00' + n * interval '1 microsecond')
+			FROM generate_series(1, 200) AS n;
+			SELECT snapshot_save('large', 9223372036854775807, 4294967295, to_json(string_agg(md5(n::text), '')))
+			FROM generate_series(1, 10000) AS n;
+			SELECT snapshot_save_bytea('bytes', 0, 0, string_agg(sha256(n::text::bytea), '')) FROM generate_series(1, 1000) AS n;
+		});
+	}
+	$old->safe_psql('changed', $changes);
+	my %rows = map { $_ => $old->safe_psql($_, $rows) } 'plain', 'changed';
+	is(scalar(split /\n/, $rows{plain}), 122, 'there are snapshots');
+	$old->stop;
+
+	# It leaves a script where it runs.
+	chdir $old->basedir or die 'cannot go to ' . $old->basedir . ": $!\n";
+	command_ok(
+		[   'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old_bindir,
+			'-B', $new->config_data('--bindir'), '-s', $new->host, '-p', $old->port, '-P', $new->port ],
+		"pg_upgrade from $old_version to $new_version");
+	unless (-e 'delete_old_cluster.sh')
+	{
+		diag(slurp_file($_)) foreach glob($new->data_dir . '/pg_upgrade_output.d/*/log/*_dump_*.log');
+		die "pg_upgrade has failed\n";
+	}
+	$new->start;
+
+	$new->safe_psql('postgres', "CREATE DATABASE $_") foreach 'fresh', 'fresh_changed';
+	$new->safe_psql('fresh', 'CREATE EXTENSION snapshot_store');
+	$new->safe_psql('fresh_changed', "CREATE EXTENSION snapshot_store; $changes");
+	equal_descriptions(description($new, 'plain'), description($new, 'fresh'), 'the extension is as installed afresh');
+	equal_descriptions(description($new, 'changed'), description($new, 'fresh_changed'), '... with all that was made of it');
+
+	foreach my $database ('plain', 'changed')
+	{
+		is($new->safe_psql($database, $rows), $rows{$database}, "$database: all rows are there");
+		foreach my $access ('auto', 'sql')
+		{
+			is($new->safe_psql($database, qq{
+					BEGIN;
+					SET LOCAL snapshot_store.access_path = $access;
+					SET LOCAL snapshot_store.keep = 3;
+					SET LOCAL snapshot_store.keep_versions = 2;
+					SELECT count(*) FROM snapshot_store AS t
+					WHERE t.state IS NOT NULL AND NOT EXISTS (
+						SELECT FROM snapshot_load(t.stream_id, ARRAY[t.state_schema_version], t.sequence_number) AS l
+						WHERE (l.sequence_number, l.created_at, l.state::text, l.metadata) IS NOT DISTINCT FROM
+							(t.sequence_number, t.created_at, t.state::text, t.metadata));
+					SELECT l.state_bytea = t.state_bytea FROM snapshot_store AS t, snapshot_load_bytea(stream_id, '{0}') AS l(n, v, state_bytea) WHERE stream_id = 'bytes';
+					SELECT bool_and(snapshot_save(stream_id, 1000, 1, '"new"')) FROM (SELECT DISTINCT stream_id FROM snapshot_store WHERE state IS NOT NULL) AS s;
+					SELECT snapshot_save_bytea('bytes', 1, 0, 'new'), snapshot_save('new', 1, 1, '"new"');
+					SELECT count(*) FROM snapshot_load_many('{stream 0,stream 19,large,new}', '{1}') WHERE state::text = '"new"';
+					SELECT snapshot_delete('new');
+					ROLLBACK;
+				}), "0\nt\nt\nt|t\n4\n1", "$database, $access: loads, saves and deletes");
+		}
+	}
+	my ($ret, $stdout, $stderr) = $new->psql('plain', q{SET client_min_messages = debug1; SELECT FROM snapshot_load('large', '{1}')});
+	like($stderr, qr/can take the direct way/, 'the direct way is open');
+	$new->stop;
 }
-my ($ret, $stdout, $stderr) = $new->psql('plain', q{SET client_min_messages = debug1; SELECT FROM snapshot_load('large', '{1}')});
-like($stderr, qr/can take the direct way/, 'the direct way is open');
 
 done_testing();
