@@ -41,7 +41,7 @@ endif
 # (and its bitcode) is made anew when any header changes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
-.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines mistakes bench format lint help
+.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines test-matrix mistakes bench format lint help
 
 demo test:
 	@scripts/$@
@@ -65,6 +65,9 @@ coverage:
 machines:
 	@scripts/test --machines
 
+test-matrix:
+	@scripts/test --matrix
+
 mistakes:
 	@test/mistakes
 
@@ -84,6 +87,8 @@ help:
 	@echo "                   sanitizers and valgrind; -j2 takes two at a time"
 	@echo "make coverage      run every test and tell which lines and branches of src/ ran"
 	@echo "make machines      run the README's commands on fresh machines, as root: bare, in use, ..."
+	@echo "make test-matrix   run every test on PostgreSQL 15 to 19, on servers with assertions, and the"
+	@echo "                   build with every compiler, in fresh installations, as root"
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
 	@echo "make bench         measure it beside what users write by hand, into doc/benchmarks.md; with"
 	@echo "                   BENCH='--short' or BENCH='--states DIR' (scripts/bench --help says more)"
