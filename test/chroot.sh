@@ -101,11 +101,12 @@ check() {
 	result=failed
 	if "${@:2}" >"$output" 2>&1; then
 		passed=$((passed + 1))
-		result=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$output" || echo passed)
+		result=passed
 	else
 		failed=$((failed + 1))
 	fi
-	printf '%-13s  %-28s  %4d s  %s\n' "$kind" "$name" $((SECONDS - begin)) "$result"
+	printf '%-13s  %-28s  %4d s  %s\n' "$kind" "$name" $((SECONDS - begin)) \
+		"$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$output" || echo "$result")"
 	[ "$result" != failed ] || { grep -A 40 FAILED "$output" || tail -n 100 "$output"; } | sed 's/^/    /'
 }
 
