@@ -26,7 +26,7 @@
 
 PG_MODULE_MAGIC_EXT(
 					.name = "snapshot_store",
-					.version = "1.0"
+					.version = "1.0.0"
 );
 
 int			snapshot_store_keep;
