@@ -41,7 +41,8 @@ endif
 # (and its bitcode) is made anew when any header changes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
-.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines test-matrix mistakes bench format lint help
+.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines test-matrix packages \
+	mistakes bench format lint dist help
 
 demo test:
 	@scripts/$@
@@ -68,6 +69,9 @@ machines:
 test-matrix:
 	@scripts/test --matrix
 
+packages:
+	@scripts/test --packages
+
 mistakes:
 	@test/mistakes
 
@@ -76,6 +80,11 @@ bench:
 
 format lint:
 	@scripts/lint $@
+
+# The archive for PGXN, of what is committed.
+RELEASE = $(EXTENSION)-$(shell sed -nE 's/^   "version": "(.*)",$$/\1/p' META.json)
+dist:
+	git archive --prefix=$(RELEASE)/ --output=$(RELEASE).zip HEAD
 
 help:
 	@echo "make               build the extension"
@@ -89,9 +98,11 @@ help:
 	@echo "make machines      run the README's commands on fresh machines, as root: bare, in use, ..."
 	@echo "make test-matrix   run every test on PostgreSQL 15 to 19, on servers with assertions, and the"
 	@echo "                   build with every compiler, in fresh installations, as root"
+	@echo "make packages      build what is released, and install it on fresh machines, as root"
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
 	@echo "make bench         measure it beside what users write by hand, into doc/benchmarks.md; with"
 	@echo "                   BENCH='--short' or BENCH='--states DIR' (scripts/bench --help says more)"
 	@echo "make lint          check the sources: layout, cppcheck, shellcheck, META.json"
 	@echo "make format        lay out the C sources with pgindent"
+	@echo "make dist          make the archive for PGXN, of what is committed"
 	@echo "make clean         remove what make built"

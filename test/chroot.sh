@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 #
-# What test/machines and test/matrix share: chroots in memory, with their own processes, mounts and
-# shared memory, all of which the kernel takes away at the end, whatever ends it. As it was called,
-# such a script starts itself again, as the first process of namespaces of its own.
+# What test/machines, test/matrix and test/packages share: chroots in memory, with their own processes,
+# mounts and shared memory, all of which the kernel takes away at the end, whatever ends it. As it was
+# called, such a script starts itself again, as the first process of namespaces of its own.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
