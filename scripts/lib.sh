@@ -89,6 +89,7 @@ find_missing() {
 	need "postgresql${major:+-$major}-pgtap" test -e "$(pg_path sharedir)/extension/pgtap.control"
 	need cppcheck cppcheck --version
 	need shellcheck shellcheck --version
+	need yamllint yamllint --version
 }
 
 # Chooses the server to build for: PG_CONFIG's if that is set; otherwise the one that
