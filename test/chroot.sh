@@ -28,7 +28,7 @@ own_namespaces() {
 	command -v debootstrap >/dev/null || { apt_get update && apt_get install --no-install-recommends debootstrap; }
 	SNAPSHOT_STORE_NAMESPACES=1 setpriv --pdeathsig KILL unshare --mount --pid --ipc --fork --kill-child \
 		--mount-proc "$0" "$@" </dev/null &
-	trap 'kill -KILL %1 2>/dev/null' EXIT
+	trap 'kill -KILL %1 2>/dev/null || true' EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
