@@ -76,8 +76,8 @@ get_batch_stream_id(const ArrayArgument *stream_ids, int i)
  *
  * snapshot_save for each element of the arrays: one call, one flush, all or
  * nothing.  Returns a row for each, with what snapshot_save would have
- * returned, in the arrays' order.  The streams are locked in the order of their names, so that batches, each in
- * its own transaction, do not deadlock.
+ * returned, in the arrays' order.  The streams are locked in the order of
+ * their names, so that batches, each in its own transaction, do not deadlock.
  *
  * Errors: those of snapshot_save; also 22004 for a NULL inside one of the
  * first four, 2202E for arrays of different lengths or of more than one

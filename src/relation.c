@@ -55,7 +55,7 @@ typedef struct KnownTable
 	Oid			relation;
 	StreamOrder order;			/* of its streams */
 	Oid			key;			/* its index, if the table is plain */
-	bool		plain;			/* may the direct way be taken, but for policies? */
+	bool		plain;			/* may the direct way be taken, policies apart? */
 } KnownTable;
 
 static KnownTable known;
@@ -563,15 +563,16 @@ store_function_name(Oid function)
 
 /*
  * The way to a table with row security that is plain otherwise.  Superusers,
- * for one, are not bound by it; who is while row_security is off gets an error.
+ * for one, are not bound by it; who is bound while row_security is off gets an
+ * error.
  */
 static const TableAccess *
 access_by_policies(StoreTable *table)
 {
 	if (check_enable_rls(RelationGetRelid(table->relation), InvalidOid, true) != RLS_ENABLED)
 		return &direct_access;
-	return table_find_policies(table->relation, &table->readable) ?
-		&secured_access : &sql_access;
+	table->policies = table_policies_open(table->relation);
+	return table->policies != NULL ? &secured_access : &sql_access;
 }
 
 /*
@@ -619,6 +620,7 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 		index_close(table->key, NoLock);
 		table->key = NULL;
 	}
+	table->policies = NULL;
 	table->access = table->key == NULL ? &sql_access :
 		relation->rd_rel->relrowsecurity ? access_by_policies(table) :
 		&direct_access;
@@ -645,6 +647,8 @@ store_table_require_order(const StoreTable *table)
 void
 store_table_close(StoreTable *table)
 {
+	if (table->policies != NULL)
+		table_policies_close(table->policies);
 	if (table->key != NULL)
 		index_close(table->key, NoLock);
 	relation_close(table->relation, NoLock);

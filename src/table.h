@@ -11,7 +11,6 @@
 
 #include "access/genam.h"
 #include "executor/tuptable.h"
-#include "nodes/execnodes.h"
 #include "utils/rel.h"
 
 #include "stream_snapshot.h"
@@ -39,6 +38,7 @@
 #define Natts_key						3
 
 typedef struct TableAccess TableAccess;
+typedef struct TablePolicies TablePolicies;
 
 /* The table, open and locked: see relation.c. */
 typedef struct StoreTable
@@ -46,7 +46,7 @@ typedef struct StoreTable
 	Relation	relation;
 	Relation	key;			/* its index; only for the direct way */
 	bool		in_order;		/* are streams in the order of names' bytes? */
-	List	   *readable;		/* what policies say; only for the secured way */
+	TablePolicies *policies;	/* NULL but on the secured way */
 	const TableAccess *access;
 } StoreTable;
 
@@ -59,8 +59,7 @@ typedef struct TableScan
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
 	/* the secured way */
-	ExprState  *policies;		/* NULL: none */
-	ExprContext *context;
+	const TablePolicies *policies;	/* NULL: none */
 	/* the sql way */
 	const text *stream_id;
 	struct SPITupleTable *rows;
@@ -105,7 +104,10 @@ extern const TableAccess direct_access;
 extern const TableAccess secured_access;
 extern const TableAccess sql_access;
 
-extern bool table_find_policies(Relation relation, List **readable);
+extern TablePolicies *table_policies_open(Relation relation);
+extern void table_policies_close(TablePolicies *policies);
+extern bool table_policies_admit(const TablePolicies *policies,
+								 TupleTableSlot *row);
 
 /* What happens seldom goes the sql way only. */
 extern WriteResult table_sql_insert(const StoreTable *table,

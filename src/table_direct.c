@@ -56,15 +56,6 @@ direct_scan_begin(const StoreTable *table, text *stream_id,
 	scan->row = table_slot_create(table->relation, NULL);
 }
 
-/* Do the policies, on the secured way, let the user see the row? */
-static bool
-is_admitted(TableScan *scan)
-{
-	ResetExprContext(scan->context);
-	scan->context->ecxt_scantuple = scan->row;
-	return ExecQual(scan->policies, scan->context);
-}
-
 static bool
 direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 {
@@ -87,7 +78,8 @@ direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 				continue;
 		}
 		if (index_fetch_heap(index_scan, scan->row) &&
-			(scan->policies == NULL || is_admitted(scan)))
+			(scan->policies == NULL ||
+			 table_policies_admit(scan->policies, scan->row)))
 		{
 			slot_getallattrs(scan->row);
 			table_read_row(scan->row->tts_values, scan->row->tts_isnull,

@@ -6,10 +6,12 @@
  * row that is read, and before one is written.  What they admit goes the direct
  * way.  What they do not, or leave open, is left to the same statement on the
  * sql way, so that there every decision, and every error, is the server's own.
- * So is a policy that is more than an expression over the row: a subquery, a
- * volatile function, a system column.
+ * So is a policy that is more than an expression over columns of the row: a
+ * subquery, a volatile function, a system column, the whole row.
  *
  * Nothing is kept from call to call: policies, roles and functions may change.
+ * What changes while a call runs, by what a policy calls, holds from the next
+ * one on, but for the role: a write as another one goes the sql way.
  */
 #include "postgres.h"
 
@@ -17,24 +19,35 @@
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rowsecurity.h"
-#include "storage/lmgr.h"
-#include "utils/rls.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "table.h"
 
-/* The rows that a statement concerns, as its condition says. */
-typedef struct Policies
+/* What the policies for a statement admit. */
+typedef struct Admission
 {
-	List	   *old_rows;		/* which it may see: USING */
-	List	   *new_rows;		/* which it may leave behind: WITH CHECK */
-} Policies;
+	bool		asked;
+	bool		is_simple;
+	ExprState  *old_row;		/* that it sees: USING */
+	ExprState  *new_row;		/* that it leaves behind: WITH CHECK */
+} Admission;
 
-/* Can the expressions be evaluated on a row alone, as often as one likes? */
+struct TablePolicies
+{
+	Oid			user;			/* for whom they hold */
+	ExprContext *context;
+	Admission	select;
+	Admission	insert;
+	Admission	update;
+};
+
+/* Can the expressions be evaluated on columns alone, going by their labels? */
 static bool
 are_simple(List *expressions)
 {
@@ -44,27 +57,31 @@ are_simple(List *expressions)
 	pull_varattnos((Node *) expressions, 1, &columns);
 	while ((column = bms_next_member(columns, column)) >= 0)
 	{
-		/* neither a system column nor the whole row */
+		/* a system column, or the whole row */
 		if (column + FirstLowInvalidHeapAttributeNumber <= 0)
 			return false;
 	}
 	return !contain_volatile_functions((Node *) expressions);
 }
 
-/*
- * The policies that the server would add to our statement of that kind; false
- * if they are not simple.
- */
-static bool
-get_policies(Relation relation, CmdType command, AclMode needed,
-			 Policies *policies)
+static ExprState *
+prepare(List *expressions)
+{
+	return ExecInitQual((List *) expression_planner((Expr *) expressions), NULL);
+}
+
+/* Ask for the policies that the server would add to our statement. */
+static void
+ask(Relation relation, CmdType command, AclMode needed, Admission *admission)
 {
 	Query	   *query = makeNode(Query);
 	RangeTblEntry *entry = makeNode(RangeTblEntry);
+	List	   *old_row = NIL;
 	List	   *checks = NIL;
+	List	   *new_row = NIL;
 	ListCell   *cell;
-	bool		has_row_security;
-	bool		has_subqueries;
+	bool		has_policies = false;
+	bool		has_subqueries = false;
 
 	entry->rtekind = RTE_RELATION;
 	entry->relid = RelationGetRelid(relation);
@@ -74,53 +91,54 @@ get_policies(Relation relation, CmdType command, AclMode needed,
 	query->commandType = command;
 	query->resultRelation = command == CMD_SELECT ? 0 : 1;
 	query->rtable = list_make1(entry);
-	get_row_security_policies(query, entry, 1, &policies->old_rows, &checks,
-							  &has_row_security, &has_subqueries);
-
-	policies->new_rows = NIL;
+	get_row_security_policies(query, entry, 1, &old_row, &checks,
+							  &has_policies, &has_subqueries);
 	foreach(cell, checks)
 	{
 		WithCheckOption *check = lfirst_node(WithCheckOption, cell);
 
-		policies->new_rows = lappend(policies->new_rows, check->qual);
+		new_row = lappend(new_row, check->qual);
 	}
-	return !has_subqueries &&
-		are_simple(policies->old_rows) && are_simple(policies->new_rows);
+
+	admission->asked = true;
+	admission->is_simple = has_policies && !has_subqueries &&
+		are_simple(old_row) && are_simple(new_row);
+	if (admission->is_simple)
+	{
+		admission->old_row = prepare(old_row);
+		admission->new_row = prepare(new_row);
+	}
 }
 
-/* Does the row in the slot fulfil all of the expressions? */
 static bool
-fulfils(TupleTableSlot *slot, List *expressions)
+is_admitted(const TablePolicies *policies, ExprState *condition,
+			TupleTableSlot *slot)
 {
-	ExprContext *context = CreateStandaloneExprContext();
-	bool		result;
-
-	expressions = (List *) expression_planner((Expr *) expressions);
-	context->ecxt_scantuple = slot;
-	result = ExecQual(ExecInitQual(expressions, NULL), context);
-	FreeExprContext(context, true);
-	return result;
+	ResetExprContext(policies->context);
+	policies->context->ecxt_scantuple = slot;
+	return ExecQual(condition, policies->context);
 }
 
-/* Does a row as it is to be written? */
+/* Is a row as it is to be written? */
 static bool
-new_row_fulfils(const StoreTable *table, const StreamSnapshot *snapshot,
-				List *expressions)
+is_new_row_admitted(const StoreTable *table, const StreamSnapshot *snapshot,
+					const Admission *admission)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(table->relation),
 													&TTSOpsVirtual);
 	bool		result;
 
 	table_form_row(snapshot, slot->tts_values, slot->tts_isnull);
-	result = fulfils(ExecStoreVirtualTuple(slot), expressions);
+	result = is_admitted(table->policies, admission->new_row,
+						 ExecStoreVirtualTuple(slot));
 	ExecDropSingleTupleTableSlot(slot);
 	return result;
 }
 
-/* Does a row as it was read?  False also if it is not there any more. */
+/* Is a row as it was read?  False also if it is not there any more. */
 static bool
-old_row_fulfils(const StoreTable *table, const SnapshotHeader *row,
-				List *expressions)
+is_old_row_admitted(const StoreTable *table, const SnapshotHeader *row,
+					const Admission *admission)
 {
 	TupleTableSlot *slot = table_slot_create(table->relation, NULL);
 	ItemPointerData tid = row->tid;
@@ -128,25 +146,58 @@ old_row_fulfils(const StoreTable *table, const SnapshotHeader *row,
 
 	result = table_tuple_fetch_row_version(table->relation, &tid,
 										   GetActiveSnapshot(), slot) &&
-		fulfils(slot, expressions);
+		is_admitted(table->policies, admission->old_row, slot);
 	ExecDropSingleTupleTableSlot(slot);
 	return result;
 }
 
-/*
- * table_find_policies
- *		Find what the user may read of a table with row security; false if the
- *		table must be read on the sql way.
- */
-bool
-table_find_policies(Relation relation, List **readable)
+/* May the direct way be taken for a statement that writes, if it is admitted? */
+static bool
+may_write(const StoreTable *table, CmdType command, AclMode needed,
+		  Admission *admission)
 {
-	Policies	policies;
-
-	if (!get_policies(relation, CMD_SELECT, ACL_SELECT, &policies))
+	if (table->policies->user != GetUserId())
 		return false;
-	*readable = policies.old_rows;
-	return true;
+	if (!admission->asked)
+	{
+		/* For the whole of a batch. */
+		MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(table->policies));
+
+		ask(table->relation, command, needed, admission);
+		MemoryContextSwitchTo(caller);
+	}
+	return admission->is_simple;
+}
+
+/*
+ * table_policies_open
+ *		What binds the user on a table with row security; NULL if the table must
+ *		be reached on the sql way.
+ */
+TablePolicies *
+table_policies_open(Relation relation)
+{
+	TablePolicies *policies = palloc0(sizeof(TablePolicies));
+
+	policies->user = GetUserId();
+	ask(relation, CMD_SELECT, ACL_SELECT, &policies->select);
+	if (!policies->select.is_simple)
+		return NULL;
+	policies->context = CreateStandaloneExprContext();
+	return policies;
+}
+
+void
+table_policies_close(TablePolicies *policies)
+{
+	FreeExprContext(policies->context, true);
+}
+
+/* Does the user see the row? */
+bool
+table_policies_admit(const TablePolicies *policies, TupleTableSlot *row)
+{
+	return is_admitted(policies, policies->select.old_row, row);
 }
 
 static void
@@ -155,9 +206,7 @@ secured_scan_begin(const StoreTable *table, text *stream_id,
 				   TableScan *scan)
 {
 	direct_access.scan_begin(table, stream_id, recognized, with_states, scan);
-	scan->policies = ExecInitQual((List *) expression_planner((Expr *) table->readable),
-								  NULL);
-	scan->context = CreateStandaloneExprContext();
+	scan->policies = table->policies;
 }
 
 static bool
@@ -169,7 +218,6 @@ secured_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 static void
 secured_scan_end(TableScan *scan)
 {
-	FreeExprContext(scan->context, true);
 	direct_access.scan_end(scan);
 }
 
@@ -182,10 +230,10 @@ secured_lock(const StoreTable *table, text *stream_id, const SnapshotHeader *row
 static WriteResult
 secured_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 {
-	Policies	policies;
+	Admission  *insert = &table->policies->insert;
 
-	if (get_policies(table->relation, CMD_INSERT, ACL_INSERT | ACL_SELECT, &policies) &&
-		new_row_fulfils(table, snapshot, policies.new_rows))
+	if (may_write(table, CMD_INSERT, ACL_INSERT | ACL_SELECT, insert) &&
+		is_new_row_admitted(table, snapshot, insert))
 		return direct_access.insert(table, snapshot);
 	return sql_access.insert(table, snapshot);
 }
@@ -194,11 +242,11 @@ static WriteResult
 secured_update(const StoreTable *table, const SnapshotHeader *row,
 			   const StreamSnapshot *snapshot)
 {
-	Policies	policies;
+	Admission  *update = &table->policies->update;
 
-	if (get_policies(table->relation, CMD_UPDATE, ACL_UPDATE | ACL_SELECT, &policies) &&
-		old_row_fulfils(table, row, policies.old_rows) &&
-		new_row_fulfils(table, snapshot, policies.new_rows))
+	if (may_write(table, CMD_UPDATE, ACL_UPDATE | ACL_SELECT, update) &&
+		is_old_row_admitted(table, row, update) &&
+		is_new_row_admitted(table, snapshot, update))
 		return direct_access.update(table, row, snapshot);
 	return sql_access.update(table, row, snapshot);
 }

@@ -289,9 +289,13 @@ get_plan(const StoreTable *table, Statement statement)
 		CachedPlanSource *source = get_source(kept->plan);
 		bool		current = is_current(source);
 
-		if (current && source->generation == kept->generation)
+		if (current && source->gplan->generation == kept->generation)
 			return kept->plan;
-		/* One that the server made anew while it ran may not be by index. */
+
+		/*
+		 * One that the server made anew since we looked, which it hardly ever
+		 * has reason to, may not be by index.  It is left alone, too.
+		 */
 		if (!current)
 			plan = kept->plan;
 	}
@@ -317,7 +321,7 @@ get_plan(const StoreTable *table, Statement statement)
 	}
 	plan_by_index(plan, keeps);
 	if (keeps)
-		kept->generation = get_source(plan)->generation;
+		kept->generation = get_source(plan)->gplan->generation;
 	return plan;
 }
 

@@ -1,6 +1,6 @@
 -- Row security: whatever the policies are, both ways to the table show and refuse the same, to the letter.
 BEGIN;
-SELECT plan(11);
+SELECT plan(14);
 
 CREATE ROLE snapshot_test_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_store TO snapshot_test_tenant;
@@ -191,8 +191,56 @@ SELECT is(pg_temp.seen_after('DROP POLICY p ON snapshot_store; CREATE POLICY p O
 		  '- ab -', 'so does the membership in a role');
 
 
+-- A policy's function that becomes another role in the midst of a batch, one that is bound by no policy, but has no
+-- privileges either.
+CREATE ROLE snapshot_test_bypass BYPASSRLS;
+GRANT snapshot_test_bypass TO snapshot_test_tenant;
+ALTER TABLE snapshot_store OWNER TO CURRENT_USER;
+GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_store TO snapshot_test_tenant;
+CREATE FUNCTION snapshot_test_becomes(text) RETURNS boolean STABLE LANGUAGE plpgsql
+AS $$ BEGIN PERFORM set_config('role', 'snapshot_test_bypass', true); RETURN $1 = 'a'; END $$;
+SELECT pg_temp.drop_policies() \gset
+CREATE POLICY p ON snapshot_store USING (snapshot_test_becomes(stream_id));
+CREATE FUNCTION pg_temp.error_as_tenant(command text) RETURNS text LANGUAGE plpgsql
+AS $$
+DECLARE
+	error text := 'none';
+BEGIN
+	BEGIN
+		SET LOCAL ROLE snapshot_test_tenant;
+		EXECUTE command;
+	EXCEPTION WHEN OTHERS THEN
+		error := SQLSTATE || ' ' || SQLERRM;
+	END;
+	RESET ROLE;
+	RETURN error;
+END
+$$;
+SELECT is(pg_temp.error_as_tenant('SELECT * FROM snapshot_save_many(''{a,zz}'', ''{7,7}'', ''{1,1}'', ''{7,7}'')'),
+		  '42501 permission denied for table snapshot_store', 'the policies of one role and the privileges of another do not add up');
+
+-- Plans are kept, not made again and again, whatever the session's settings
+SELECT pg_temp.drop_policies() \gset
+CREATE POLICY p ON snapshot_store USING (stream_id IN (SELECT 'b'));
+CREATE FUNCTION pg_temp.plans_after(calls integer) RETURNS bigint LANGUAGE plpgsql
+AS $$
+BEGIN
+	SET LOCAL ROLE snapshot_test_tenant;
+	PERFORM snapshot_save('b', n, 1, '1'), snapshot_due('b', '{1}', 10, 1), snapshot_delete('c') FROM generate_series(10, 10 + calls) AS n;
+	RESET ROLE;
+	RETURN (SELECT count(*) FROM pg_backend_memory_contexts WHERE name LIKE 'CachedPlan%');
+END
+$$;
+SET LOCAL plan_cache_mode = force_custom_plan;
+SELECT pg_temp.plans_after(10) AS plans \gset
+SELECT cmp_ok(pg_temp.plans_after(100), '<=', :plans + 5::bigint, 'each statement has one plan, however often it is run');
+SELECT cmp_ok(:plans, '>', 5, 'which can be seen');
+RESET plan_cache_mode;
+
 -- A policy that raises. (Of an unrecognized snapshot the direct way does not even ask.)
 SELECT pg_temp.drop_policies() \gset
+DELETE FROM snapshot_store;
+SELECT snapshot_save('a', 1, 1, '1') AND snapshot_save('b', 4, 1, '4') AS filled \gset
 CREATE POLICY p ON snapshot_store USING (1 / (sequence_number - 4) < 2);
 CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql
 AS $$
