@@ -55,7 +55,7 @@ typedef struct KnownTable
 	Oid			relation;
 	StreamOrder order;			/* of its streams */
 	Oid			key;			/* its index, if the table is plain */
-	bool		plain;			/* may the direct way be taken, policies apart? */
+	bool		plain;			/* may it be reached directly? */
 } KnownTable;
 
 static KnownTable known;
