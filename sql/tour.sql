@@ -59,7 +59,7 @@ SELECT * FROM snapshot_load('account-8', '{1}');
 SELECT snapshot_save('account-7', 201, 1, '{ "b":1,"a" : 1.0e2, "b":2 }');
 SELECT state FROM snapshot_load('account-7', '{1}');
 
--- Metadata is the caller's own, JSON that is kept as jsonb, to query by.
+-- Metadata are the caller's own, JSON that is kept as jsonb, to query by.
 -- created_at is the clock unless it is given.
 SELECT snapshot_save('account-7', 202, 1, '{"balance": 2020}',
 	metadata => '{"node": "a1"}',
@@ -369,7 +369,7 @@ SELECT snapshot_load('account-14', '{{1},{2}}');
 -- The state is not JSON (22P02).
 SELECT snapshot_save('account-14', 2, 1, '{"balance": }');
 
--- The metadata is JSON that jsonb does not take (22P05, 22003).
+-- The metadata are JSON that jsonb does not take (22P05, 22003).
 SELECT snapshot_save('account-14', 2, 1, '{"balance": 20}', metadata => '{"node": "\u0000"}');
 SELECT snapshot_save('account-14', 2, 1, '{"balance": 20}', metadata => '{"load": 1e200000}');
 

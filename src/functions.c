@@ -47,9 +47,9 @@ SQL_FUNCTION(snapshot_delete);
  * Errors: 22004 for a NULL in the first four or in replace, 22023 and 54000
  * for a stream_id that is empty or over 2,000 bytes, 54000 for a state over
  * 200 MB or, with its metadata, over snapshot_store.max_state_size, and for
- * metadata of more than 1 MB as text, 22P05 and 22003 for metadata that are no
- * jsonb (\u0000, or a number too large for numeric), 22003 for numbers out of
- * range, 22008 for a created_at that is infinite or more than a day ahead,
+ * metadata of more than 1 MB as text, 22P05, 22003 and 22P02 for metadata that
+ * are no jsonb (\u0000, a number too large for numeric, half of a surrogate
+ * pair), 54001 for metadata nested too deeply, 22003 for numbers out of range, 22008 for a created_at that is infinite or more than a day ahead,
  * 25006 in a read-only transaction, 42501 for a missing privilege or a refused
  * max_state_size, 55000 for a table that is not durable, or does not tell
  * streams apart by their bytes; 40001 above READ COMMITTED.

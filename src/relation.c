@@ -118,7 +118,7 @@ function_changed(Datum arg, SysCacheIdentifier cache, uint32 hash)
 		forget();
 }
 
-/* Refuse to serve an SQL definition that was made for another library. */
+/* Refuse to serve an SQL definition of another major version. */
 static void
 check_extension_version(void)
 {

@@ -9,7 +9,9 @@
  *		stream_snapshot.c	what a snapshot may hold
  *		relation.c			finds the table and decides how to reach it
  *		table_direct.c		... by access methods
+ *		table_secured.c		... also under row security
  *		table_sql.c			... by SPI
+ *		upkeep.c			what concerns many streams: census, work list, purge
  */
 #include "postgres.h"
 

@@ -275,7 +275,6 @@ is_more_recent(const SnapshotHeader *a, const SnapshotHeader *b)
 /*
  * Have at least "interval" events come since the last snapshot?  Never with
  * an interval of 0.  None of the numbers is negative, so nothing overflows.
- * The rule is that of mako's SnapshotStore.
  */
 bool
 should_take_snapshot(int64 event_count, int64 last_sequence_number,

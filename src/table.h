@@ -44,7 +44,7 @@ typedef struct TablePolicies TablePolicies;
 typedef struct StoreTable
 {
 	Relation	relation;
-	Relation	key;			/* its index; only for the direct way */
+	Relation	key;			/* its index; NULL on the sql way */
 	bool		in_order;		/* are streams in the order of names' bytes? */
 	TablePolicies *policies;	/* NULL but on the secured way */
 	const TableAccess *access;
@@ -55,10 +55,9 @@ typedef struct TableScan
 {
 	const RecognizedVersions *recognized;	/* NULL: all */
 	bool		with_states;
-	/* the direct way */
+	/* the direct way, also the secured one */
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
-	/* the secured way */
 	const TablePolicies *policies;	/* NULL: none */
 	/* the sql way */
 	const text *stream_id;

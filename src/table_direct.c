@@ -5,7 +5,8 @@
  * This does what the executor would do for the same statements, without a
  * plan.  It may only be used on a table that relation.c found to be plain:
  * then most of what the executor would check is known to have no say.  What
- * is left of its guards is in relation.c too, but for the replica identity.
+ * is left of its guards is in relation.c too, but for the replica identity,
+ * and row security, for which a scan asks table_secured.c.
  *
  * Reading goes by the active snapshot, at any isolation level.  Writing is
  * for READ COMMITTED only: it reports that a row was changed by another

@@ -4,8 +4,8 @@
  *
  * The server says which policies hold for the user, and evaluates them: on each
  * row that is read, and before one is written.  What they admit goes the direct
- * way.  What they do not, or leave open, is left to the same statement on the
- * sql way, so that there every decision, and every error, is the server's own.
+ * way.  What they do not admit (NULL is no) is left to the same statement on
+ * the sql way, so that there every decision, and every error, is the server's own.
  * So is a policy that is more than an expression over columns of the row: a
  * subquery, a volatile function, a system column, the whole row.
  *
@@ -47,7 +47,10 @@ struct TablePolicies
 	Admission	update;
 };
 
-/* Can the expressions be evaluated on columns alone, going by their labels? */
+/*
+ * Can the expressions be evaluated on the row's columns alone?  Functions
+ * count as volatile or not as they are declared.
+ */
 static bool
 are_simple(List *expressions)
 {
@@ -119,7 +122,7 @@ is_admitted(const TablePolicies *policies, ExprState *condition,
 	return ExecQual(condition, policies->context);
 }
 
-/* Is a row as it is to be written? */
+/* Do the policies admit the row as it is to be written? */
 static bool
 is_new_row_admitted(const StoreTable *table, const StreamSnapshot *snapshot,
 					const Admission *admission)
@@ -135,7 +138,7 @@ is_new_row_admitted(const StoreTable *table, const StreamSnapshot *snapshot,
 	return result;
 }
 
-/* Is a row as it was read?  False also if it is not there any more. */
+/* ... the row as it was read?  False also if it is not there any more. */
 static bool
 is_old_row_admitted(const StoreTable *table, const SnapshotHeader *row,
 					const Admission *admission)
