@@ -178,8 +178,6 @@ validate_sizes(const StreamSnapshot *snapshot)
 					 errdetail("As text it has more than %d bytes.",
 							   METADATA_MAX_TEXT_BYTES)));
 		size += VARSIZE(metadata) - VARHDRSZ;
-		if (PointerGetDatum(metadata) != snapshot->metadata)
-			pfree(metadata);
 	}
 
 	/* What was refused may have hidden a limit that nobody knows now. */
