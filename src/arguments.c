@@ -110,18 +110,14 @@ get_flag(FunctionCallInfo fcinfo, int argument, const char *parameter)
  * Metadata come as json, in which a driver passes states, too, and are kept as
  * jsonb: converted here, once, with the errors of a cast.
  */
-void
-set_metadata(StreamSnapshot *snapshot, bool given, Datum json)
+Datum
+metadata_from_json(Datum json)
 {
-	snapshot->has_metadata = given;
-	snapshot->metadata = (Datum) 0;
-	if (given)
-	{
-		char	   *string = TextDatumGetCString(json);
+	char	   *string = TextDatumGetCString(json);
+	Datum		metadata = DirectFunctionCall1(jsonb_in, CStringGetDatum(string));
 
-		snapshot->metadata = DirectFunctionCall1(jsonb_in, CStringGetDatum(string));
-		pfree(string);
-	}
+	pfree(string);
+	return metadata;
 }
 
 /* The beginning of streams' names: '' means all, and must be written. */

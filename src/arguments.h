@@ -45,7 +45,7 @@ extern void get_created_at_bound(FunctionCallInfo fcinfo, int argument,
 								 bool *given, TimestampTz *bound);
 extern bool get_flag(FunctionCallInfo fcinfo, int argument,
 					 const char *parameter);
-extern void set_metadata(StreamSnapshot *snapshot, bool given, Datum json);
+extern Datum metadata_from_json(Datum json);
 extern void get_array(FunctionCallInfo fcinfo, int argument,
 					  const char *parameter, Oid element_type,
 					  bool nulls_allowed, ArrayArgument *array);

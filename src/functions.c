@@ -49,8 +49,9 @@ SQL_FUNCTION(snapshot_delete);
  * 200 MB or, with its metadata, over snapshot_store.max_state_size, and for
  * metadata of more than 1 MB as text, 22P05, 22003 and 22P02 for metadata that
  * are no jsonb (\u0000, a number too large for numeric, half of a surrogate
- * pair), 54001 for metadata nested too deeply, 22003 for numbers out of range, 22008 for a created_at that is infinite or more than a day ahead,
- * 25006 in a read-only transaction, 42501 for a missing privilege or a refused
+ * pair), 54001 for metadata nested too deeply, 22003 for numbers out of range,
+ * 22008 for a created_at that is infinite or more than a day ahead, 25006 in a
+ * read-only transaction, 42501 for a missing privilege or a refused
  * max_state_size, 55000 for a table that is not durable, or does not tell
  * streams apart by their bytes; 40001 above READ COMMITTED.
  */
@@ -70,7 +71,9 @@ save_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 	refuse_null(fcinfo, 3, "state");
 	snapshot.kind = kind;
 	snapshot.state = PG_GETARG_DATUM(3);
-	set_metadata(&snapshot, !PG_ARGISNULL(4), PG_GETARG_DATUM(4));
+	snapshot.has_metadata = !PG_ARGISNULL(4);
+	snapshot.metadata = snapshot.has_metadata ?
+		metadata_from_json(PG_GETARG_DATUM(4)) : (Datum) 0;
 	validate_sizes(&snapshot);
 	header->created_at = PG_ARGISNULL(5) ? now : PG_GETARG_TIMESTAMPTZ(5);
 	validate_created_at(header->created_at, now);

@@ -7,7 +7,6 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -118,7 +117,6 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 	{
 		StreamSnapshot *snapshot = &snapshots[i];
 		SnapshotHeader *header = &snapshot->header;
-		bool		has_metadata = is_given(&metadata, i);
 
 		CHECK_FOR_INTERRUPTS();
 		snapshot->stream_id = get_batch_stream_id(&stream_ids, i);
@@ -129,7 +127,9 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 									  header->state_schema_version);
 		snapshot->kind = kind;
 		snapshot->state = states.values[i];
-		set_metadata(snapshot, has_metadata, has_metadata ? metadata.values[i] : (Datum) 0);
+		snapshot->has_metadata = is_given(&metadata, i);
+		snapshot->metadata = snapshot->has_metadata ?
+			metadata_from_json(metadata.values[i]) : (Datum) 0;
 		validate_sizes(snapshot);
 		header->created_at = is_given(&created_at, i) ?
 			DatumGetTimestampTz(created_at.values[i]) : now;

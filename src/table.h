@@ -58,7 +58,7 @@ typedef struct TableScan
 	/* the direct way, also the secured one */
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
-	const TablePolicies *policies;	/* NULL: none */
+	const TablePolicies *policies;	/* those of the table */
 	/* the sql way */
 	const text *stream_id;
 	struct SPITupleTable *rows;
@@ -103,12 +103,21 @@ extern const TableAccess direct_access;
 extern const TableAccess secured_access;
 extern const TableAccess sql_access;
 
+/* How a table is scanned directly, with row security or without. */
+extern void table_direct_scan_begin(const StoreTable *table, text *stream_id,
+									const RecognizedVersions *recognized,
+									bool with_states, TableScan *scan);
+extern bool table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot);
+extern void table_direct_scan_end(TableScan *scan);
+
 extern TablePolicies *table_policies_open(Relation relation);
 extern void table_policies_close(TablePolicies *policies);
 extern bool table_policies_admit(const TablePolicies *policies,
 								 TupleTableSlot *row);
 
 /* What happens seldom goes the sql way only. */
+extern WriteResult table_sql_lock(const StoreTable *table, text *stream_id,
+								  const SnapshotHeader *row);
 extern WriteResult table_sql_insert(const StoreTable *table,
 									const StreamSnapshot *snapshot);
 extern WriteResult table_sql_insist(const StoreTable *table,

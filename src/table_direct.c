@@ -31,10 +31,10 @@
 #include "compat.h"
 #include "table.h"
 
-static void
-direct_scan_begin(const StoreTable *table, text *stream_id,
-				  const RecognizedVersions *recognized, bool with_states,
-				  TableScan *scan)
+void
+table_direct_scan_begin(const StoreTable *table, text *stream_id,
+						const RecognizedVersions *recognized, bool with_states,
+						TableScan *scan)
 {
 	ScanKeyData key;
 
@@ -43,7 +43,7 @@ direct_scan_begin(const StoreTable *table, text *stream_id,
 						   F_TEXTEQ, PointerGetDatum(stream_id));
 	scan->recognized = recognized;
 	scan->with_states = with_states;
-	scan->policies = NULL;
+	scan->policies = table->policies;
 	scan->index_scan = index_beginscan(table->relation, table->key,
 									   GetActiveSnapshot(), NULL, 1, 0, 0);
 
@@ -57,8 +57,8 @@ direct_scan_begin(const StoreTable *table, text *stream_id,
 	scan->row = table_slot_create(table->relation, NULL);
 }
 
-static bool
-direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
+bool
+table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 {
 	IndexScanDesc index_scan = scan->index_scan;
 
@@ -95,8 +95,8 @@ direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 	return false;
 }
 
-static void
-direct_scan_end(TableScan *scan)
+void
+table_direct_scan_end(TableScan *scan)
 {
 	ExecDropSingleTupleTableSlot(scan->row);
 	index_endscan(scan->index_scan);
@@ -233,9 +233,9 @@ direct_update(const StoreTable *table, const SnapshotHeader *row,
 }
 
 const TableAccess direct_access = {
-	.scan_begin = direct_scan_begin,
-	.scan_next = direct_scan_next,
-	.scan_end = direct_scan_end,
+	.scan_begin = table_direct_scan_begin,
+	.scan_next = table_direct_scan_next,
+	.scan_end = table_direct_scan_end,
 	.lock = direct_lock,
 	.insert = direct_insert,
 	.update = direct_update

@@ -5,9 +5,9 @@
  * The server says which policies hold for the user, and evaluates them: on each
  * row that is read, and before one is written.  What they admit goes the direct
  * way.  What they do not admit (NULL is no) is left to the same statement on
- * the sql way, so that there every decision, and every error, is the server's own.
- * So is a policy that is more than an expression over columns of the row: a
- * subquery, a volatile function, a system column, the whole row.
+ * the sql way, so that there every decision, and every error, is the server's
+ * own.  So is a policy that is more than an expression over columns of the
+ * row: a subquery, a volatile function, a system column, the whole row.
  *
  * Nothing is kept from call to call: policies, roles and functions may change.
  * What changes while a call runs, by what a policy calls, holds from the next
@@ -20,7 +20,6 @@
 #include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rowsecurity.h"
 #include "utils/memutils.h"
@@ -203,33 +202,6 @@ table_policies_admit(const TablePolicies *policies, TupleTableSlot *row)
 	return is_admitted(policies, policies->select.old_row, row);
 }
 
-static void
-secured_scan_begin(const StoreTable *table, text *stream_id,
-				   const RecognizedVersions *recognized, bool with_states,
-				   TableScan *scan)
-{
-	direct_access.scan_begin(table, stream_id, recognized, with_states, scan);
-	scan->policies = table->policies;
-}
-
-static bool
-secured_scan_next(TableScan *scan, StreamSnapshot *snapshot)
-{
-	return direct_access.scan_next(scan, snapshot);
-}
-
-static void
-secured_scan_end(TableScan *scan)
-{
-	direct_access.scan_end(scan);
-}
-
-static WriteResult
-secured_lock(const StoreTable *table, text *stream_id, const SnapshotHeader *row)
-{
-	return sql_access.lock(table, stream_id, row);
-}
-
 static WriteResult
 secured_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 {
@@ -255,10 +227,10 @@ secured_update(const StoreTable *table, const SnapshotHeader *row,
 }
 
 const TableAccess secured_access = {
-	.scan_begin = secured_scan_begin,
-	.scan_next = secured_scan_next,
-	.scan_end = secured_scan_end,
-	.lock = secured_lock,
+	.scan_begin = table_direct_scan_begin,
+	.scan_next = table_direct_scan_next,
+	.scan_end = table_direct_scan_end,
+	.lock = table_sql_lock,
 	.insert = secured_insert,
 	.update = secured_update
 };

@@ -436,8 +436,8 @@ sql_scan_end(TableScan *scan)
 	SPI_finish();
 }
 
-static WriteResult
-sql_lock(const StoreTable *table, text *stream_id, const SnapshotHeader *row)
+WriteResult
+table_sql_lock(const StoreTable *table, text *stream_id, const SnapshotHeader *row)
 {
 	Datum		values[2];
 
@@ -691,7 +691,7 @@ const TableAccess sql_access = {
 	.scan_begin = sql_scan_begin,
 	.scan_next = sql_scan_next,
 	.scan_end = sql_scan_end,
-	.lock = sql_lock,
+	.lock = table_sql_lock,
 	.insert = table_sql_insert,
 	.update = sql_update
 };

@@ -25,16 +25,24 @@ VALUES
 CREATE FUNCTION pg_temp.random_condition() RETURNS text LANGUAGE sql VOLATILE
 AS $$ SELECT expression FROM condition ORDER BY random() LIMIT 1 $$;
 
--- Some policies, at random.
-CREATE FUNCTION pg_temp.random_policies() RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION pg_temp.drop_policies() RETURNS void LANGUAGE plpgsql
 AS $$
 DECLARE
-	command text;
 	policy record;
 BEGIN
 	FOR policy IN SELECT polname FROM pg_policy WHERE polrelid = 'snapshot_store'::regclass LOOP
 		EXECUTE format('DROP POLICY %I ON snapshot_store', policy.polname);
 	END LOOP;
+END
+$$;
+
+-- Some policies, at random.
+CREATE FUNCTION pg_temp.random_policies() RETURNS void LANGUAGE plpgsql
+AS $$
+DECLARE
+	command text;
+BEGIN
+	PERFORM pg_temp.drop_policies();
 	IF random() < 0.8 THEN
 		CREATE POLICY everything ON snapshot_store USING (true);
 	END IF;
@@ -167,14 +175,7 @@ BEGIN
 	RETURN ltrim(result);
 END
 $$;
-CREATE FUNCTION pg_temp.drop_policies() RETURNS void LANGUAGE plpgsql
-AS $$ DECLARE policy record; BEGIN
-	FOR policy IN SELECT polname FROM pg_policy WHERE polrelid = 'snapshot_store'::regclass LOOP
-		EXECUTE format('DROP POLICY %I ON snapshot_store', policy.polname);
-	END LOOP;
-END $$;
 SELECT pg_temp.drop_policies() \gset
-GRANT USAGE, CREATE ON SCHEMA public TO snapshot_test_tenant;
 SELECT is(pg_temp.seen_after('CREATE POLICY p ON snapshot_store USING (stream_id = ''a'')',
 							 'ALTER POLICY p ON snapshot_store USING (stream_id = ''b'')', 'DROP POLICY p ON snapshot_store',
 							 'CREATE POLICY p ON snapshot_store USING (starts_with(stream_id, current_setting(''snapshot_test.tenant'')))',
@@ -192,7 +193,6 @@ SELECT is(pg_temp.seen_after('DROP POLICY p ON snapshot_store; CREATE POLICY p O
 							 'GRANT snapshot_test_group TO snapshot_test_tenant', 'REVOKE snapshot_test_group FROM snapshot_test_tenant'),
 		  '- ab -', 'so does the membership in a role');
 SELECT set_config('snapshot_store.access_path', current_setting('snapshot_test.path'), true) \gset
-
 
 -- A policy's function that becomes another role in the midst of a batch, one that is bound by no policy, but has no
 -- privileges either.
@@ -245,18 +245,8 @@ SELECT pg_temp.drop_policies() \gset
 DELETE FROM snapshot_store;
 SELECT snapshot_save('a', 1, 1, '1') AND snapshot_save('b', 4, 1, '4') AS filled \gset
 CREATE POLICY p ON snapshot_store USING (1 / (sequence_number - 4) < 2);
-CREATE FUNCTION pg_temp.error_of(command text) RETURNS text LANGUAGE plpgsql
-AS $$
-BEGIN
-	SET LOCAL ROLE snapshot_test_tenant;
-	EXECUTE command;
-	RETURN 'none';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ' ' || SQLERRM;
-END
-$$;
-SELECT is(pg_temp.error_of('SELECT * FROM snapshot_load(''b'', ''{1}'')'), '22012 division by zero', 'a policy that raises for a row that is read');
-SELECT is(pg_temp.error_of('SELECT snapshot_save(''a'', 4, 1, ''4'')'), '22012 division by zero', 'and for one that is to be written');
+SELECT is(pg_temp.error_as_tenant('SELECT * FROM snapshot_load(''b'', ''{1}'')'), '22012 division by zero', 'a policy that raises for a row that is read');
+SELECT is(pg_temp.error_as_tenant('SELECT snapshot_save(''a'', 4, 1, ''4'')'), '22012 division by zero', 'and for one that is to be written');
 
 SELECT * FROM finish();
 ROLLBACK;
