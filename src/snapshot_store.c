@@ -28,7 +28,7 @@
 
 PG_MODULE_MAGIC_EXT(
 					.name = "snapshot_store",
-					.version = "1.0.0"
+					.version = "1.0.1"
 );
 
 int			snapshot_store_keep;
