@@ -53,7 +53,8 @@ SQL_FUNCTION(snapshot_delete);
  * 22008 for a created_at that is infinite or more than a day ahead, 25006 in a
  * read-only transaction, 42501 for a missing privilege or a refused
  * max_state_size, 55000 for a table that is not durable, or does not tell
- * streams apart by their bytes; 40001 above READ COMMITTED.
+ * streams apart by their bytes; 40001 above READ COMMITTED.  A warning for a
+ * JSON string that looks like JSON.
  */
 static Datum
 save_snapshot(FunctionCallInfo fcinfo, StateKind kind)
@@ -77,6 +78,7 @@ save_snapshot(FunctionCallInfo fcinfo, StateKind kind)
 	validate_sizes(&snapshot);
 	header->created_at = PG_ARGISNULL(5) ? now : PG_GETARG_TIMESTAMPTZ(5);
 	validate_created_at(header->created_at, now);
+	warn_if_encoded_twice(&snapshot);
 
 	PG_RETURN_BOOL(store_save(fcinfo->flinfo->fn_oid, &snapshot,
 							  get_flag(fcinfo, 6, "replace")));

@@ -201,6 +201,37 @@ validate_sizes(const StreamSnapshot *snapshot)
 				 errhint("A superuser can change the limit, snapshot_store.max_state_size.")));
 }
 
+/*
+ * Warn of a state that is a JSON string which looks like JSON itself, and
+ * return whether it did.  A string is a state like any other, but this one is
+ * most likely a text of JSON that a driver has encoded once more: nobody would
+ * notice before a load gives an application a string.  What comes compressed
+ * comes from a table, not from a driver.
+ */
+bool
+warn_if_encoded_twice(const StreamSnapshot *snapshot)
+{
+	struct varlena *state = (struct varlena *) DatumGetPointer(snapshot->state);
+	const char *json;
+	int			length;
+
+	if (snapshot->kind != STATE_JSON || VARATT_IS_EXTERNAL(state) ||
+		VARATT_IS_COMPRESSED(state))
+		return false;
+	json = VARDATA_ANY(state);
+	length = VARSIZE_ANY_EXHDR(state);
+	if (length < 4 || json[0] != '"' || json[length - 1] != '"' ||
+		!((json[1] == '{' && json[length - 2] == '}') ||
+		  (json[1] == '[' && json[length - 2] == ']')))
+		return false;
+
+	ereport(WARNING,
+			(errmsg("state of stream \"%s\" is a JSON string that looks like JSON encoded twice",
+					text_to_cstring(snapshot->stream_id)),
+			 errhint("Give a driver that encodes by itself the value, not its JSON text. state #>> '{}' is the text inside of the string.")));
+	return true;
+}
+
 text *
 copy_stream_id(const text *stream_id)
 {
