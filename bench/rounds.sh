@@ -39,9 +39,10 @@ fill() {
 }
 
 # script CONTENDER OPERATION: for pgbench. Only one client saves a stream, with rising numbers. An
-# operation on many, such as "save many 10", takes arrays that the server makes, in its time.
+# operation on many, such as "save many 10", is ours' function with arrays that the server makes, in its
+# time, and others' statement so many times in one pipeline, which is one transaction.
 script() {
-	local each=$((streams / clients)) count=${2##* } many text
+	local each=$((streams / clients)) count=${2##* } many text n
 	many="ARRAY(SELECT ($first + (:i + n * 7919) % $each * $clients + :client_id)::text
 		FROM generate_series(1, $count) AS n)" # 7919 is a prime: no stream comes twice
 	cat <<-END
@@ -49,12 +50,23 @@ script() {
 		\\set stream_id $first + :i * $clients + :client_id
 		\\set sequence_number :sequence_number + 1
 	END
-	case $2 in
-	'save many '*)
+	case $1,$2 in
+	ours,'save many '*)
 		echo "SELECT * FROM snapshot_save_many($many, array_fill(CAST(:sequence_number AS bigint), '{$count}'),
 			array_fill(1::bigint, '{$count}'), array_fill(CAST(:state AS json), '{$count}'));"
 		;;
-	'load many '*) echo "SELECT * FROM snapshot_load_many($many, :recognized);" ;;
+	ours,'load many '*) echo "SELECT * FROM snapshot_load_many($many, :recognized);" ;;
+	*' many '*)
+		for ((n = 1; n <= count; n++)); do
+			echo "\\set stream_$n $first + (:i + $n * 7919) % $each * $clients + :client_id"
+		done
+		printf '\\startpipeline\n'
+		text=$(section "$1" "${2%% *} $(state_type "$1" json)")
+		for ((n = 1; n <= count; n++)); do
+			echo "${text//:stream_id/:stream_$n}"
+		done
+		printf '\\endpipeline\n'
+		;;
 	*)
 		text=$(section "$1" "$2 $(state_type "$1" json)")
 		# Several statements are one transaction, and here one message, too.
