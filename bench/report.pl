@@ -430,6 +430,12 @@ END
 		table('Instructions; lower is better', \&to_hand, rows('growth', 'instructions')),
 		table('Loads a second; higher is better', \&to_hand, rows('growth', 'calls/s'))),
 
+	section('Rehydrate', <<END,
+Microseconds of the statements of [integrating.md](integrating.md), by one client on the same machine; lower is
+better. Prepared, or, extended, parsed and planned in each call. In brackets: the ratio to two statements.
+END
+		table('', recorded('rehydrate', 'ratio to two'), rows('rehydrate', 'µs'))),
+
 	"## To repeat it\n\n", paragraph(<<END), <<END);
 On Debian or Ubuntu, as root or with sudo. Timings need a machine that has nothing else to do.
 END
