@@ -23,7 +23,7 @@ two="SELECT sequence_number, state_schema_version, state FROM snapshot_load(:str
 SELECT sequence_number, data FROM account_event
 WHERE stream_id = :stream_id AND sequence_number > :sequence_number
 ORDER BY sequence_number;"
-due="BEGIN;
+search="BEGIN;
 SELECT e.stream_id
 FROM account_event AS e
 WHERE e.sequence_number = 100 AND e.stream_id ^@ 'account-' AND e.stream_id > ''
@@ -52,7 +52,7 @@ latency() {
 
 # measure_ways TAIL: with so many events after the snapshots.
 measure_ways() {
-	local streams=10000 rounds=15 duration=(-T 1) mode round way setting
+	local streams=10000 rounds=9 duration=(-T 1) mode round way setting
 	if [ -n "$short" ]; then
 		streams=100 rounds=1 duration=(-t 50)
 	fi
@@ -84,8 +84,9 @@ measure_ways() {
 
 # measure_search: of all streams, a tenth have more than 100 events, of which every hundredth is due.
 measure_search() {
-	local streams=1000000 limit
-	[ -z "$short" ] || streams=100000
+	local streams=1000000 due limit
+	[ -z "$short" ] || streams=10000
+	due=$((streams / 1000))
 	show_progress "$streams streams"
 	make_events <<-END
 		INSERT INTO account_event
@@ -95,10 +96,10 @@ measure_search() {
 		SELECT snapshot_save('account-' || s, CASE WHEN s % 10 = 0 THEN 100 ELSE 2 END, 1, '{"balance": 1}')
 		FROM generate_series(1, $streams) AS s WHERE s % 1000 <> 0;
 	END
-	for limit in 100 $((streams / 1000)); do
+	for limit in $((due / 10)) $due; do
 		record rehydrate 'search for what is due' \
-			"$streams streams, $((streams / 10)) of them long, $limit of $((streams / 1000)) due" one µs \
-			"$(for _ in 1 2 3; do latency simple "$due" -t 1 -D limit=$limit; done | median)"
+			"$streams streams, $((streams / 10)) of them long, $limit of $due due" one µs \
+			"$(for _ in 1 2 3; do latency simple "$search" -t 1 -D "limit=$limit"; done | median)"
 	done
 }
 
