@@ -2,6 +2,7 @@
 -- (What is not ASCII is written in escapes, so that no client encoding has a say; the database's is UTF8.)
 BEGIN;
 SELECT plan(205);
+SELECT current_setting('snapshot_store.access_path') = 'managed' AS managed \gset
 
 -- Saves a state and returns what is loaded then.
 CREATE FUNCTION pg_temp.round_trip(state json) RETURNS json LANGUAGE plpgsql
@@ -65,6 +66,9 @@ SELECT is(snapshot_delete('zero', 0, NULL, 0), 1::bigint, 'and deleted within bo
 SELECT is(snapshot_save('time', i, 1, '{}', created_at => v.created_at::timestamptz), true,
 		  format('created_at %s is saved', v.created_at))
 FROM (VALUES (2, '4714-11-24 00:00:00+00 BC'), (3, '1999-12-31 23:59:59.999999+00')) AS v (i, created_at);
+\if :managed
+	SELECT skip('one snapshot of a stream', 4);
+\else
 INSERT INTO snapshot_store
 VALUES ('time', 4, 1, 4, '294276-12-31 23:59:59.999999+00', '{}'), ('time', 5, 1, 5, 'infinity', '{}');
 SELECT is(l.created_at, 'infinity', 'an infinite time comes back')
@@ -77,6 +81,7 @@ SELECT is(snapshot_delete('time', min_created_at => 'infinity', max_created_at =
 INSERT INTO snapshot_store VALUES ('time', 6, 1, 1, '-infinity', '{}');
 SELECT is(l.created_at, '-infinity', 'which is within any bound')
 FROM snapshot_load('time', '{1}', max_created_at => '-infinity') AS l;
+\endif
 
 -- stream_id: up to 2,000 bytes, and nothing but equal bytes is equal
 
@@ -298,12 +303,16 @@ END
 $$;
 SELECT is(pg_temp.load_by_variables(), 'true false', 'variables that a function builds up are read as they are');
 
+\if :managed
+	SELECT skip('one snapshot of a stream');
+\else
 SET snapshot_store.keep = 20;
 SELECT snapshot_save_bytea('large rows', n, 1, pg_temp.noise(3000, n)) FROM generate_series(1, 20) AS n;
 SELECT is((SELECT count(*) FROM generate_series(1, 20) AS n, snapshot_load_bytea('large rows', '{1}', n) AS l
 		   WHERE l.sequence_number = n AND l.state = pg_temp.noise(3000, n)),
 		  20::bigint, 'each of several large states in line, by a bound');
 RESET snapshot_store.keep;
+\endif
 
 -- Compression: toast_tuple_target would leave states of 2 to 4 KB as they are; the direct way compresses them.
 
