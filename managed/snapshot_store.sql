@@ -40,6 +40,10 @@ BEGIN
 		RAISE EXCEPTION 'this database has the extension snapshot_store' USING ERRCODE = '42710',
 			DETAIL = 'It has the same functions, and more. Nothing was changed.';
 	END IF;
+	IF schema ~ '["$''\\]' THEN
+		RAISE EXCEPTION 'the extension could not be in schema %, whose name contains one of "$''\', schema
+			USING ERRCODE = '0A000';
+	END IF;
 	-- Here everything is made, and by FROM CURRENT the functions look for it here.
 	PERFORM set_config('search_path', quote_ident(schema) || ', pg_temp', true);
 	IF to_regprocedure('snapshot_store_version()') IS NOT NULL THEN
@@ -142,6 +146,13 @@ BEGIN
 		THEN snapshot_store_error('42501', 'permission denied for table snapshot_store')
 		ELSE snapshot_store_check_given('replace', replace IS NOT NULL) END;
 
+	-- Above READ COMMITTED, ON CONFLICT would not notice that what the transaction has seen was deleted since.
+	CREATE OR REPLACE FUNCTION snapshot_store_check_unchanged(ids text[]) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM FROM snapshot_store WHERE stream_id = ANY (ids) AND slot = 0 ORDER BY stream_id FOR NO KEY UPDATE;
+		RETURN true;
+	END $$;
+
 	FOR kind IN SELECT * FROM (VALUES ('', 'json', 'state', '::text', 'bytea', '_bytea'),
 		('_bytea', 'bytea', 'state_bytea', '', 'json', '')) AS v (suffix, type, state, as_text, other, other_suffix)
 	LOOP
@@ -160,7 +171,9 @@ BEGIN
 			AND snapshot_store_check_version('state_schema_version', $3)
 			AND snapshot_store_check_given('state', $4 IS NOT NULL)
 			AND snapshot_store_check_values(octet_length($4%4$s), $5, $6, now)
-			AND snapshot_store_check_write('snapshot_save%1$s', $7);
+			AND snapshot_store_check_write('snapshot_save%1$s', $7)
+			AND (current_setting('transaction_isolation') = 'read committed'
+				OR snapshot_store_check_unchanged(ARRAY[$1]));
 	BEGIN
 		INSERT INTO snapshot_store AS kept
 			(stream_id, slot, state_schema_version, sequence_number, created_at, %3$s, metadata)
@@ -183,7 +196,8 @@ BEGIN
 			AND snapshot_store_check_array('states', $4, cardinality($1))
 			AND ($5 IS NULL OR snapshot_store_check_array('metadata', $5, cardinality($1)))
 			AND ($6 IS NULL OR snapshot_store_check_array('created_at', $6, cardinality($1)))
-			AND snapshot_store_check_write('snapshot_save_many%1$s', $7);
+			AND snapshot_store_check_write('snapshot_save_many%1$s', $7)
+			AND (current_setting('transaction_isolation') = 'read committed' OR snapshot_store_check_unchanged($1));
 	BEGIN
 		SELECT bool_and(snapshot_store_check_given('stream_ids', id IS NOT NULL, 'contain nulls')
 			AND snapshot_store_check_given('sequence_numbers', number IS NOT NULL, 'contain nulls')
@@ -193,9 +207,9 @@ BEGIN
 			AND snapshot_store_check_version('state_schema_versions', version)
 			AND snapshot_store_check_values(octet_length(state%4$s), meta, at, now))
 		INTO valid FROM unnest($1, $2, $3, $4, $5, $6) AS g (id, number, version, state, meta, at);
-		SELECT snapshot_store_error('21000', format('stream "%%s" occurs more than once in a batch', id), NULL,
+		SELECT snapshot_store_error('21000', format('stream "%%s" occurs more than once in a batch', min(id)), NULL,
 				'Save only the last snapshot of each stream.')
-		INTO valid FROM unnest($1) AS id GROUP BY id HAVING count(*) > 1;
+		INTO valid FROM (SELECT id COLLATE "C" FROM unnest($1) AS id GROUP BY id HAVING count(*) > 1) AS twice HAVING count(*) > 0;
 		RETURN QUERY WITH given AS MATERIALIZED (
 			SELECT * FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY AS g (id, number, version, state, meta, at, place)
 		), saved AS (
