@@ -9,13 +9,15 @@
 measure_batches() {
 	local contender operation count cells=()
 	seconds=2
-	for contender in hand ours; do
+	for contender in hand ours managed; do
 		fill "$contender"
 	done
 	for operation in save load; do
-		cells+=("hand/$operation" "ours/$operation")
-		for count in 1 10 100 1000; do
-			cells+=("hand/$operation many $count" "ours/$operation many $count")
+		for contender in hand ours managed; do
+			cells+=("$contender/$operation")
+			for count in 1 10 100 1000; do
+				cells+=("$contender/$operation many $count")
+			done
 		done
 	done
 	measure_rounds batches snapshots/s hand "${cells[@]}"

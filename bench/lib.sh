@@ -12,11 +12,19 @@ contenders() {
 	basename -s .sql bench/contenders/*.sql | grep -v _policy
 }
 
-# section CONTENDER NAME: what its file has under "-- NAME", or else the file that it is like.
+# section CONTENDER NAME: what its file has under "-- NAME", or else the file that it is like. "\i FILE"
+# stands for that file, without its comments.
 section() {
 	local file=bench/contenders/$1.sql text like
 	text=$(awk -v name="-- $2" '
 		/^-- (table|session|save|load|like)( |$)/ { on = 0 }
+		on && /^\\i / {
+			while ((getline line < $2) > 0) {
+				sub(/(^|[[:space:]])--( .*)?$/, "", line)
+				print line
+			}
+			next
+		}
 		on
 		$0 == name { on = 1 }' "$file")
 	like=$(sed -n 's/^-- like //p' "$file")

@@ -21,7 +21,7 @@ $Text::Wrap::columns = 108;
 my @known = (
 	ours => '#0b57d0', ours_list => '#5c9cf5', ours_sql => '#8fc4f0', ours_keep5 => '#1aa3a3', ours_check => '#7fb77e',
 	ours_policy => '#00696b', hand_policy => '#5f6368',
-	hand => '#202124', plpgsql => '#8a9096', usual => '#e8710a', pekko_r2dbc => '#188038',
+	managed => '#7986cb', hand => '#202124', plpgsql => '#8a9096', usual => '#e8710a', pekko_r2dbc => '#188038',
 	pekko_jdbc => '#81c995', axon => '#c5221f', sequent => '#9334e6', eventstore => '#b08d57',
 	redis => '#d01884', map { ("ours, $_" => '#5c9cf5') } 'single loads', 'single saves', '10 a call');
 my %colour = @known;

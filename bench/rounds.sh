@@ -40,7 +40,7 @@ fill() {
 
 # script CONTENDER OPERATION: for pgbench. Only one client saves a stream, with rising numbers. An
 # operation on many, such as "save many 10", is ours' function with arrays that the server makes, in its
-# time, and others' statement so many times in one pipeline, which is one transaction.
+# time, and hand's statement so many times in one pipeline, which is one transaction.
 script() {
 	local each=$((streams / clients)) count=${2##* } many text n
 	many="ARRAY(SELECT ($first + (:i + n * 7919) % $each * $clients + :client_id)::text
@@ -51,12 +51,7 @@ script() {
 		\\set sequence_number :sequence_number + 1
 	END
 	case $1,$2 in
-	ours,'save many '*)
-		echo "SELECT * FROM snapshot_save_many($many, array_fill(CAST(:sequence_number AS bigint), '{$count}'),
-			array_fill(1::bigint, '{$count}'), array_fill(CAST(:state AS json), '{$count}'));"
-		;;
-	ours,'load many '*) echo "SELECT * FROM snapshot_load_many($many, :recognized);" ;;
-	*' many '*)
+	hand,*' many '*)
 		for ((n = 1; n <= count; n++)); do
 			echo "\\set stream_$n $first + (:i + $n * 7919) % $each * $clients + :client_id"
 		done
@@ -67,6 +62,11 @@ script() {
 		done
 		printf '\\endpipeline\n'
 		;;
+	*,'save many '*)
+		echo "SELECT * FROM snapshot_save_many($many, array_fill(CAST(:sequence_number AS bigint), '{$count}'),
+			array_fill(1::bigint, '{$count}'), array_fill(CAST(:state AS json), '{$count}'));"
+		;;
+	*,'load many '*) echo "SELECT * FROM snapshot_load_many($many, :recognized);" ;;
 	*)
 		text=$(section "$1" "$2 $(state_type "$1" json)")
 		# Several statements are one transaction, and here one message, too.

@@ -91,10 +91,11 @@ BEGIN
 		END IF;
 		RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail, HINT = hint;
 	END $$;
-	CREATE OR REPLACE FUNCTION snapshot_store_check_given(parameter text, given boolean, what text DEFAULT 'be null')
-	RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+	CREATE OR REPLACE FUNCTION snapshot_store_check_given(parameter text, given boolean,
+		what text DEFAULT 'be null') RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
 	RETURN given OR snapshot_store_error('22004', format('%s must not %s', parameter, what));
-	CREATE OR REPLACE FUNCTION snapshot_store_check_stream(id text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+	CREATE OR REPLACE FUNCTION snapshot_store_check_stream(id text) RETURNS boolean
+	LANGUAGE sql STABLE PARALLEL SAFE
 	RETURN CASE WHEN octet_length(id) BETWEEN 1 AND 2000 THEN true
 		WHEN snapshot_store_check_given('stream_id', id IS NOT NULL) AND id = ''
 		THEN snapshot_store_error('22023', 'stream_id must not be empty')
@@ -119,17 +120,18 @@ BEGIN
 				format('It has %s, and stream_ids has %s.', cardinality(value), length)) END $$;
 	CREATE OR REPLACE FUNCTION snapshot_store_check_recognized(value bigint[]) RETURNS boolean
 	LANGUAGE sql STABLE PARALLEL SAFE AS $$
-		SELECT CASE WHEN coalesce(array_ndims(value), 1) = 1 AND 0 <= ALL (value) AND 4294967295 >= ALL (value) THEN true
-			WHEN snapshot_store_check_array('recognized_schema_versions', value, cardinality(value))
-				AND snapshot_store_check_given('recognized_schema_versions', array_position(value, NULL) IS NULL, 'contain nulls')
+		SELECT CASE WHEN coalesce(array_ndims(value), 1) = 1 AND 0 <= ALL (value) AND 4294967295 >= ALL (value)
+			THEN true WHEN snapshot_store_check_array('recognized_schema_versions', value, cardinality(value))
+				AND snapshot_store_check_given('recognized_schema_versions', array_position(value, NULL) IS NULL,
+					'contain nulls')
 			THEN snapshot_store_error('22003', 'recognized_schema_versions is out of range',
 				'A schema version lies between 0 and 4294967295.') END $$;
 	CREATE OR REPLACE FUNCTION snapshot_store_check_values(size integer, metadata json, created_at timestamptz,
 		now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
 	RETURN CASE WHEN size > 209715200 THEN snapshot_store_error('54000', 'state is too large',
 			format('It has %s bytes; the limit is 209715200 bytes.', size))
-		WHEN octet_length(metadata::jsonb::text) > 1048576 THEN snapshot_store_error('54000', 'metadata is too large',
-			'As text it has more than 1048576 bytes.')
+		WHEN octet_length(metadata::jsonb::text) > 1048576
+		THEN snapshot_store_error('54000', 'metadata is too large', 'As text it has more than 1048576 bytes.')
 		WHEN NOT isfinite(created_at) THEN snapshot_store_error('22008', 'created_at must be finite')
 		WHEN created_at > now + interval '1 day' THEN
 			snapshot_store_error('22008', 'created_at is more than a day ahead of the server''s clock',
@@ -146,13 +148,6 @@ BEGIN
 		THEN snapshot_store_error('42501', 'permission denied for table snapshot_store')
 		ELSE snapshot_store_check_given('replace', replace IS NOT NULL) END;
 
-	-- Above READ COMMITTED, ON CONFLICT would not notice that what the transaction has seen was deleted since.
-	CREATE OR REPLACE FUNCTION snapshot_store_check_unchanged(ids text[]) RETURNS boolean LANGUAGE plpgsql AS $$
-	BEGIN
-		PERFORM FROM snapshot_store WHERE stream_id = ANY (ids) AND slot = 0 ORDER BY stream_id FOR NO KEY UPDATE;
-		RETURN true;
-	END $$;
-
 	FOR kind IN SELECT * FROM (VALUES ('', 'json', 'state', '::text', 'bytea', '_bytea'),
 		('_bytea', 'bytea', 'state_bytea', '', 'json', '')) AS v (suffix, type, state, as_text, other, other_suffix)
 	LOOP
@@ -161,28 +156,31 @@ BEGIN
 				state %s, metadata jsonb, created_at timestamptz)', kind.suffix, kind.type);
 		END IF;
 		EXECUTE format($kind$
-	CREATE OR REPLACE FUNCTION snapshot_save%1$s(stream_id text, sequence_number bigint, state_schema_version bigint,
-		state %2$s, metadata json DEFAULT NULL, created_at timestamptz DEFAULT NULL, replace boolean DEFAULT true)
+	CREATE OR REPLACE FUNCTION snapshot_save%1$s(stream_id text, sequence_number bigint,
+		state_schema_version bigint, state %2$s, metadata json DEFAULT NULL,
+		created_at timestamptz DEFAULT NULL, replace boolean DEFAULT true)
 	RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 	#variable_conflict use_column
 	DECLARE
 		now CONSTANT timestamptz := clock_timestamp();
-		valid CONSTANT boolean := snapshot_store_check_stream($1) AND snapshot_store_check_count('sequence_number', $2)
+		valid CONSTANT boolean := snapshot_store_check_stream($1)
+			AND snapshot_store_check_count('sequence_number', $2)
 			AND snapshot_store_check_version('state_schema_version', $3)
 			AND snapshot_store_check_given('state', $4 IS NOT NULL)
 			AND snapshot_store_check_values(octet_length($4%4$s), $5, $6, now)
-			AND snapshot_store_check_write('snapshot_save%1$s', $7)
-			AND (current_setting('transaction_isolation') = 'read committed'
-				OR snapshot_store_check_unchanged(ARRAY[$1]));
+			AND snapshot_store_check_write('snapshot_save%1$s', $7);
 	BEGIN
+		-- Above READ COMMITTED, ON CONFLICT would not notice that what the transaction has seen was deleted since.
+		IF current_setting('transaction_isolation') <> 'read committed' THEN
+			PERFORM FROM snapshot_store WHERE stream_id = $1 AND slot = 0 FOR NO KEY UPDATE;
+		END IF;
 		INSERT INTO snapshot_store AS kept
 			(stream_id, slot, state_schema_version, sequence_number, created_at, %3$s, metadata)
 		VALUES ($1, 0, $3, $2, coalesce($6, now), $4, $5)
 		%7$s;
 		RETURN FOUND;
 	END $$;
-	COMMENT ON FUNCTION snapshot_save%1$s IS
-		'saves a stream''s state as of an event; false if a newer snapshot of its schema version is kept';
+	COMMENT ON FUNCTION snapshot_save%1$s IS 'saves a stream''s state as of an event; false if a newer one is kept';
 	CREATE OR REPLACE FUNCTION snapshot_save_many%1$s(stream_ids text[], sequence_numbers bigint[],
 		state_schema_versions bigint[], states %2$s[], metadata json[] DEFAULT NULL,
 		created_at timestamptz[] DEFAULT NULL, replace boolean DEFAULT true)
@@ -196,8 +194,7 @@ BEGIN
 			AND snapshot_store_check_array('states', $4, cardinality($1))
 			AND ($5 IS NULL OR snapshot_store_check_array('metadata', $5, cardinality($1)))
 			AND ($6 IS NULL OR snapshot_store_check_array('created_at', $6, cardinality($1)))
-			AND snapshot_store_check_write('snapshot_save_many%1$s', $7)
-			AND (current_setting('transaction_isolation') = 'read committed' OR snapshot_store_check_unchanged($1));
+			AND snapshot_store_check_write('snapshot_save_many%1$s', $7);
 	BEGIN
 		SELECT bool_and(snapshot_store_check_given('stream_ids', id IS NOT NULL, 'contain nulls')
 			AND snapshot_store_check_given('sequence_numbers', number IS NOT NULL, 'contain nulls')
@@ -207,11 +204,15 @@ BEGIN
 			AND snapshot_store_check_version('state_schema_versions', version)
 			AND snapshot_store_check_values(octet_length(state%4$s), meta, at, now))
 		INTO valid FROM unnest($1, $2, $3, $4, $5, $6) AS g (id, number, version, state, meta, at);
-		SELECT snapshot_store_error('21000', format('stream "%%s" occurs more than once in a batch', min(id)), NULL,
-				'Save only the last snapshot of each stream.')
-		INTO valid FROM (SELECT id COLLATE "C" FROM unnest($1) AS id GROUP BY id HAVING count(*) > 1) AS twice HAVING count(*) > 0;
+		SELECT snapshot_store_error('21000', format('stream "%%s" occurs more than once in a batch',
+				min(id COLLATE "C")), NULL, 'Save only the last snapshot of each stream.')
+		INTO valid FROM (SELECT id FROM unnest($1) AS id GROUP BY id HAVING count(*) > 1) AS twice HAVING count(*) > 0;
+		IF current_setting('transaction_isolation') <> 'read committed' THEN
+			PERFORM FROM snapshot_store WHERE stream_id = ANY ($1) AND slot = 0 ORDER BY stream_id FOR NO KEY UPDATE;
+		END IF;
 		RETURN QUERY WITH given AS MATERIALIZED (
-			SELECT * FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY AS g (id, number, version, state, meta, at, place)
+			SELECT * FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY
+				AS g (id, number, version, state, meta, at, place)
 		), saved AS (
 			INSERT INTO snapshot_store AS kept
 				(stream_id, slot, state_schema_version, sequence_number, created_at, %3$s, metadata)
@@ -222,11 +223,11 @@ BEGIN
 		)
 		SELECT id, stream_id IS NOT NULL FROM given LEFT JOIN saved ON stream_id = id ORDER BY place;
 	END $$;
-	COMMENT ON FUNCTION snapshot_save_many%1$s IS
-		'saves snapshots of many streams; returns for each, in their order, what snapshot_save would';
+	COMMENT ON FUNCTION snapshot_save_many%1$s IS 'saves snapshots of many streams, like snapshot_save for each';
 	CREATE OR REPLACE FUNCTION snapshot_load%1$s(stream_id text, recognized_schema_versions bigint[],
 		max_sequence_number bigint DEFAULT NULL, max_created_at timestamptz DEFAULT NULL)
-	RETURNS SETOF loaded_snapshot%1$s LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 SET search_path FROM CURRENT AS $$
+	RETURNS SETOF loaded_snapshot%1$s
+	LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 SET search_path FROM CURRENT AS $$
 	#variable_conflict use_column
 	DECLARE
 		valid CONSTANT boolean := snapshot_store_check_stream($1) AND snapshot_store_check_recognized($2)
@@ -234,12 +235,11 @@ BEGIN
 	BEGIN
 		RETURN QUERY SELECT sequence_number, state_schema_version, %3$s, metadata, created_at
 		FROM snapshot_store WHERE stream_id = $1 AND slot = 0 AND CASE WHEN state_schema_version = ANY ($2)
-			AND coalesce(sequence_number <= $3, true) AND coalesce(created_at <= $4, true) THEN %3$s IS NOT NULL
-			OR snapshot_store_error('42804', format('the snapshot of stream "%%s" holds its state as %5$s', stream_id), NULL,
-				'Load it with snapshot_load%6$s().') END;
+			AND coalesce(sequence_number <= $3, true) AND coalesce(created_at <= $4, true)
+			THEN %3$s IS NOT NULL OR snapshot_store_error('42804', format('the snapshot of stream "%%s" holds '
+				'its state as %5$s', stream_id), NULL, 'Load it with snapshot_load%6$s().') END;
 	END $$;
-	COMMENT ON FUNCTION snapshot_load%1$s IS
-		'returns the snapshot of a stream if the caller recognizes its schema version, or no row';
+	COMMENT ON FUNCTION snapshot_load%1$s IS 'returns the snapshot of a stream, if its schema version is recognized';
 	CREATE OR REPLACE FUNCTION snapshot_load_many%1$s(stream_ids text[], recognized_schema_versions bigint[],
 		max_sequence_numbers bigint[] DEFAULT NULL)
 	RETURNS TABLE (stream_id text, sequence_number bigint, state_schema_version bigint, state %2$s, metadata jsonb,
@@ -251,17 +251,18 @@ BEGIN
 			AND ($3 IS NULL OR snapshot_store_check_array('max_sequence_numbers', $3, cardinality($1)));
 	BEGIN
 		SELECT bool_and(snapshot_store_check_given('stream_ids', id IS NOT NULL, 'contain nulls')
-			AND snapshot_store_check_stream(id) AND snapshot_store_check_count('max_sequence_numbers', coalesce(highest, 0)))
+			AND snapshot_store_check_stream(id)
+			AND snapshot_store_check_count('max_sequence_numbers', coalesce(highest, 0)))
 		INTO valid FROM unnest($1, $3) AS g (id, highest);
 		RETURN QUERY SELECT s.stream_id, s.sequence_number, s.state_schema_version, s.%3$s, s.metadata, s.created_at
-		FROM (SELECT DISTINCT ON (id) * FROM unnest($1, $3) WITH ORDINALITY AS u (id, highest, place) ORDER BY id, place) AS g
-		JOIN snapshot_store AS s ON s.stream_id = id AND s.slot = 0
-		WHERE CASE WHEN s.state_schema_version = ANY ($2) AND coalesce(s.sequence_number <= highest, true) THEN s.%3$s IS NOT NULL
-			OR snapshot_store_error('42804', format('the snapshot of stream "%%s" holds its state as %5$s', id), NULL,
-				'Load it with snapshot_load_many%6$s().') END ORDER BY place;
+		FROM (SELECT DISTINCT ON (id) * FROM unnest($1, $3) WITH ORDINALITY AS u (id, highest, place)
+			  ORDER BY id, place) AS g JOIN snapshot_store AS s ON s.stream_id = id AND s.slot = 0
+		WHERE CASE WHEN s.state_schema_version = ANY ($2) AND coalesce(s.sequence_number <= highest, true)
+			THEN s.%3$s IS NOT NULL OR snapshot_store_error('42804', format('the snapshot of stream "%%s" holds '
+				'its state as %5$s', id), NULL, 'Load it with snapshot_load_many%6$s().') END
+		ORDER BY place;
 	END $$;
-	COMMENT ON FUNCTION snapshot_load_many%1$s IS
-		'returns the recognized snapshot of each of many streams, in their order'$kind$,
+	COMMENT ON FUNCTION snapshot_load_many%1$s IS 'returns the recognized snapshots of many streams'$kind$,
 			kind.suffix, kind.type, kind.state, kind.as_text, kind.other, kind.other_suffix, upsert);
 	END LOOP;
 
@@ -276,10 +277,11 @@ BEGIN
 			coalesce(pg_column_size(state), pg_column_size(state_bytea))::bigint, created_at
 		FROM snapshot_store WHERE stream_id = $1 AND slot = 0;
 	END $$;
-	COMMENT ON FUNCTION snapshot_info IS 'tells what is kept for a stream, with the stored size of its state in bytes';
+	COMMENT ON FUNCTION snapshot_info IS 'tells what is kept for a stream, without its state';
 
 	CREATE OR REPLACE FUNCTION snapshot_should_take(event_count bigint, last_sequence_number bigint,
-		snapshot_interval bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+		snapshot_interval bigint) RETURNS boolean
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
 	DECLARE
 		valid CONSTANT boolean := snapshot_store_check_count('event_count', $1)
 			AND snapshot_store_check_count('last_sequence_number', coalesce($2, 0))
@@ -287,10 +289,11 @@ BEGIN
 	BEGIN
 		RETURN $3 > 0 AND $1 > coalesce($2, 0) AND $1 - coalesce($2, 0) >= $3;
 	END $$;
-	COMMENT ON FUNCTION snapshot_should_take IS 'tells whether at least snapshot_interval events came since the last snapshot';
+	COMMENT ON FUNCTION snapshot_should_take IS 'tells whether so many events came since the last snapshot';
 
 	CREATE OR REPLACE FUNCTION snapshot_due(stream_id text, recognized_schema_versions bigint[], event_count bigint,
-		snapshot_interval bigint) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+		snapshot_interval bigint) RETURNS boolean
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
 	#variable_conflict use_column
 	DECLARE
 		valid CONSTANT boolean := snapshot_store_check_stream($1) AND snapshot_store_check_recognized($2);
@@ -298,7 +301,7 @@ BEGIN
 		RETURN snapshot_should_take($3, (SELECT sequence_number FROM snapshot_store
 			WHERE stream_id = $1 AND slot = 0 AND state_schema_version = ANY ($2)), $4);
 	END $$;
-	COMMENT ON FUNCTION snapshot_due IS 'like snapshot_should_take, against the stored snapshot that the caller recognizes';
+	COMMENT ON FUNCTION snapshot_due IS 'tells whether so many events came since the stored, recognized snapshot';
 
 	CREATE OR REPLACE FUNCTION snapshot_delete(stream_id text, max_sequence_number bigint DEFAULT NULL,
 		max_created_at timestamptz DEFAULT NULL, min_sequence_number bigint DEFAULT NULL,
@@ -315,7 +318,7 @@ BEGIN
 			AND coalesce(sequence_number >= $4, true) AND coalesce(created_at >= $5, true);
 		RETURN FOUND::integer;
 	END $$;
-	COMMENT ON FUNCTION snapshot_delete IS 'deletes a stream''s snapshot, if it lies within the bounds; returns how many';
+	COMMENT ON FUNCTION snapshot_delete IS 'deletes the snapshot of a stream, if it lies within the bounds';
 
 	EXECUTE format('CREATE OR REPLACE FUNCTION snapshot_store_version() RETURNS text LANGUAGE sql IMMUTABLE
 		PARALLEL SAFE RETURN %L', this);

@@ -34,7 +34,7 @@ BEGIN
 		AND 5 = (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid AND contype NOT IN ('p', 'n'));
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'table snapshot_store has what the move would lose' USING ERRCODE = '55000',
-			DETAIL = 'Row security, a rule, trigger, index, constraint or column, a grant on a column, or a publication.',
+			DETAIL = 'Row security, a rule, trigger, index, constraint, column, column grant or publication.',
 			HINT = 'Remove it before, and make it again after, in the same transaction.';
 	END IF;
 
@@ -43,7 +43,7 @@ BEGIN
 		snapshot_due, snapshot_delete, snapshot_store_version, snapshot_store_error, snapshot_store_check_given,
 		snapshot_store_check_stream, snapshot_store_check_count, snapshot_store_check_version,
 		snapshot_store_check_array, snapshot_store_check_recognized, snapshot_store_check_values,
-		snapshot_store_check_write, snapshot_store_check_unchanged;
+		snapshot_store_check_write;
 	DROP TYPE loaded_snapshot, loaded_snapshot_bytea;
 	ALTER TABLE snapshot_store RENAME TO snapshot_store_managed;
 	ALTER INDEX snapshot_store_pkey RENAME TO snapshot_store_managed_pkey;
