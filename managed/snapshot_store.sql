@@ -142,8 +142,8 @@ BEGIN
 	LANGUAGE sql STABLE PARALLEL SAFE
 	RETURN CASE WHEN current_setting('transaction_read_only') = 'on' THEN
 			snapshot_store_error('25006', format('cannot execute %s() in a read-only transaction', function), NULL,
-				format('On a standby every transaction is read-only: a connection pooler that sends SELECT to '
-					'standbys must send %s() to the primary.', function))
+				'On a standby every transaction is read-only: a connection pooler that sends SELECT to standbys'
+				|| format(' must send %s() to the primary.', function))
 		WHEN NOT has_table_privilege('snapshot_store', 'DELETE')
 		THEN snapshot_store_error('42501', 'permission denied for table snapshot_store')
 		ELSE snapshot_store_check_given('replace', replace IS NOT NULL) END;
@@ -236,8 +236,9 @@ BEGIN
 		RETURN QUERY SELECT sequence_number, state_schema_version, %3$s, metadata, created_at
 		FROM snapshot_store WHERE stream_id = $1 AND slot = 0 AND CASE WHEN state_schema_version = ANY ($2)
 			AND coalesce(sequence_number <= $3, true) AND coalesce(created_at <= $4, true)
-			THEN %3$s IS NOT NULL OR snapshot_store_error('42804', format('the snapshot of stream "%%s" holds '
-				'its state as %5$s', stream_id), NULL, 'Load it with snapshot_load%6$s().') END;
+			THEN %3$s IS NOT NULL OR snapshot_store_error('42804', format(
+				'the snapshot of stream "%%s" holds its state as %5$s', stream_id), NULL,
+				'Load it with snapshot_load%6$s().') END;
 	END $$;
 	COMMENT ON FUNCTION snapshot_load%1$s IS 'returns the snapshot of a stream, if its schema version is recognized';
 	CREATE OR REPLACE FUNCTION snapshot_load_many%1$s(stream_ids text[], recognized_schema_versions bigint[],
@@ -258,9 +259,9 @@ BEGIN
 		FROM (SELECT DISTINCT ON (id) * FROM unnest($1, $3) WITH ORDINALITY AS u (id, highest, place)
 			  ORDER BY id, place) AS g JOIN snapshot_store AS s ON s.stream_id = id AND s.slot = 0
 		WHERE CASE WHEN s.state_schema_version = ANY ($2) AND coalesce(s.sequence_number <= highest, true)
-			THEN s.%3$s IS NOT NULL OR snapshot_store_error('42804', format('the snapshot of stream "%%s" holds '
-				'its state as %5$s', id), NULL, 'Load it with snapshot_load_many%6$s().') END
-		ORDER BY place;
+			THEN s.%3$s IS NOT NULL OR snapshot_store_error('42804', format(
+				'the snapshot of stream "%%s" holds its state as %5$s', id), NULL,
+				'Load it with snapshot_load_many%6$s().') END ORDER BY place;
 	END $$;
 	COMMENT ON FUNCTION snapshot_load_many%1$s IS 'returns the recognized snapshots of many streams'$kind$,
 			kind.suffix, kind.type, kind.state, kind.as_text, kind.other, kind.other_suffix, upsert);

@@ -230,11 +230,11 @@ foreach my $session (1 .. 8)
 		@ids > 1 ? "SELECT * FROM snapshot_save_many('{" . join(',', @ids) . "}', '{$numbers}', array_fill(1::bigint, '{"
 		  . @ids . "}'), '{$numbers}');" : "SELECT snapshot_save('$ids[0]', $numbers, 1, '$numbers');"
 	} 1 .. 300;
-	my ($in, $out, $err) = (join("\n", @saves), '', '');
-	push @sessions, [ IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('crowded') ], '<', \$in, '>', \$out, '2>', \$err), \$err, \$in, \$out ];
+	my $file = $node->basedir . "/saves$session.sql";
+	append_to_file($file, join "\n", @saves);
+	push @sessions, IPC::Run::start([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', $file, $node->connstr('crowded') ]);
 }
-$_->[0]->finish foreach @sessions;
-is(join('', map { ${ $_->[1] } } @sessions), '', 'eight sessions save at once, without an error');
+is(scalar(grep { $_->finish } @sessions), 8, 'eight sessions save at once, and none meets an error');
 is($node->safe_psql('crowded', q{SELECT string_agg(concat_ws(' ', stream_id, sequence_number, state), ', ' ORDER BY stream_id) FROM snapshot_store}),
 	join(', ', map { "$_ $newest{$_} $newest{$_}" } sort keys %newest), 'and the newest of each stream is kept');
 
@@ -278,9 +278,22 @@ $session->query_safe(q{PREPARE load AS SELECT sequence_number FROM snapshot_load
 	PREPARE save AS SELECT snapshot_save($1, $2, 1, '{}')});
 $session->query_safe(q{EXECUTE load('s1', '{1}'); EXECUTE save('s1', 2)}) foreach 1 .. 6;
 $rows_before = $node->safe_psql('moved', $rows);
-like(as('plain', 'moved', $move), qr/^psql:\S+ NOTICE:  the extension snapshot_store is in schema public, with 1000 snapshots$/,
+
+# A save comes in while it is moved.
+my $mover = $node->background_psql('moved', extra_params => [ '-U', 'plain' ], on_error_stop => 0);
+$mover->query("BEGIN; $move");
+like($mover->{stderr}, qr/NOTICE:  the extension snapshot_store is in schema public, with 1000 snapshots$/m,
 	'the owner of the database, no superuser, moves it');
-is($node->safe_psql('moved', $rows), $rows_before, 'with every snapshot');
+my $printed = '';
+my $late = IPC::Run::start([ 'psql', '-XqAt', '-U', 'app', '-d', $node->connstr('moved'), '-c', q{SELECT snapshot_save('late', 1, 1, '{}')} ],
+	'>&', \$printed);
+ok($node->poll_query_until('moved', 'SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)'), 'meanwhile a save waits');
+$mover->query('COMMIT');
+$mover->quit;
+$late->finish;
+is($printed, "t\n", 'and is stored');
+is($node->safe_psql('moved', q{DELETE FROM snapshot_store WHERE stream_id = 'late' RETURNING 'it is there'}), 'it is there', 'where the others are');
+is($node->safe_psql('moved', $rows), $rows_before, 'the move brings every snapshot');
 is($node->safe_psql('moved', $privileges), $privileges_before, 'owner and privileges');
 is($session->query_safe(q{EXECUTE save('s1', 3); EXECUTE load('s1', '{1}')}), "t\n3", 'a session goes on with the statements that it has prepared');
 $session->quit;
