@@ -2,8 +2,8 @@
 -- schema, table, functions, owner and privileges. One statement, and so one transaction: either all of it is
 -- done, or nothing. Whoever runs it owns the table (or is a member of its owner), and may CREATE EXTENSION.
 --
--- It copies the rows and holds the table meanwhile. A call that waited for it fails once, since its table is
--- gone, and succeeds when it is repeated. What depends on the table or the functions, such as a view or a
+-- It copies the rows and holds the table meanwhile. A save that waited for it is stored; a load fails once,
+-- since its table is gone, and succeeds when it is repeated. What depends on the table or the functions, such as a view or a
 -- foreign key, stops it, and so does what was added to the table and would be lost, such as row security or an
 -- index. Remove it before and make it again after, in the same transaction.
 
