@@ -238,6 +238,19 @@ is(scalar(grep { $_->finish } @sessions), 8, 'eight sessions save at once, and n
 is($node->safe_psql('crowded', q{SELECT string_agg(concat_ws(' ', stream_id, sequence_number, state), ', ' ORDER BY stream_id) FROM snapshot_store}),
 	join(', ', map { "$_ $newest{$_} $newest{$_}" } sort keys %newest), 'and the newest of each stream is kept');
 
+# What a transaction above READ COMMITTED has seen, and another has deleted since, it does not bring back.
+foreach my $save (q{SELECT snapshot_save('s1', 2000000000, 1, '{}')}, q{SELECT * FROM snapshot_save_many('{s2}', '{2000000000}', '{1}', '{1}')})
+{
+	my $older = $node->background_psql('crowded', on_error_stop => 0);
+	$older->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM snapshot_store');
+	$node->safe_psql('crowded', q{SELECT snapshot_delete('s1'), snapshot_delete('s2'); SELECT snapshot_save('s2', 1, 1, '{}')});
+	$node->safe_psql('crowded', q{SELECT snapshot_delete('s2')});
+	$older->query("\\set VERBOSITY verbose\n$save");
+	like($older->{stderr}, qr/ERROR:  40001: could not serialize access/, "above READ COMMITTED: $save");
+	$older->quit;
+	$node->safe_psql('crowded', q{SELECT snapshot_save(s, 1, 1, '{}') FROM unnest('{s1,s2}'::text[]) AS s});
+}
+
 # ---- a dump ---------------------------------------------------------------------------------
 
 my $dump = $node->basedir . '/dump.sql';
