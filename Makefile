@@ -41,8 +41,8 @@ endif
 # (and its bitcode) is made anew when any header changes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
-.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines test-matrix packages \
-	mistakes bench format lint dist help
+.PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines test-matrix \
+	test-clients packages mistakes bench format lint dist help
 
 demo test:
 	@scripts/$@
@@ -68,6 +68,9 @@ machines:
 
 test-matrix:
 	@scripts/test --matrix
+
+test-clients:
+	@scripts/test --clients
 
 packages:
 	@scripts/test --packages
@@ -98,6 +101,8 @@ help:
 	@echo "make machines      run the README's commands on fresh machines, as root: bare, in use, ..."
 	@echo "make test-matrix   run every test on PostgreSQL 15 to 19, on servers with assertions, and the"
 	@echo "                   build with every compiler, in fresh installations, as root"
+	@echo "make test-clients  run the programs in examples/, in every language that is there, on a throw-away"
+	@echo "                   server and through PgBouncer"
 	@echo "make packages      build what is released, and install it on fresh machines, as root"
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
 	@echo "make bench         measure it beside what users write by hand, into doc/benchmarks.md; with"

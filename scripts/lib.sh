@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 #
-# What scripts/test, scripts/demo and bench/ share. Such a script runs twice:
+# What scripts/test, scripts/demo, bench/ and test/clients/ share. Such a script runs twice:
 #
 # 1. As it was called, it calls `prepare`, which installs what is missing, copies the sources
 #    to a temporary folder and runs the same script there as an unprivileged user (a server
@@ -18,6 +18,7 @@ unset LANGUAGE "${!LC_@}"
 export LC_ALL=C
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+clients=()
 work=${SNAPSHOT_STORE_WORK:-} # the temporary folder; empty in the first run
 oldest_server=15
 
@@ -64,8 +65,10 @@ has_test_drivers() {
 		[ -e "$drivers/perl/PostgreSQL/Test/Cluster.pm" ]
 }
 
-# Every package that the demo, the test, the test under a tool or the benchmark ($1) needs.
+# Every package that the demo, the test, the test under a tool, the benchmark or the test of $clients
+# ($1) needs.
 find_missing() {
+	local client words
 	missing=()
 	need make make --version
 	need gcc gcc --version
@@ -79,6 +82,13 @@ find_missing() {
 	if [ "$1" = bench ]; then
 		need redis-tools type -P redis-benchmark redis-cli redis-check-rdb
 		need gnuplot-nox gnuplot -e 'set terminal svg'
+		return
+	fi
+	if [ "$1" = clients ]; then
+		need pgbouncer pgbouncer --version
+		for client in "${clients[@]}"; do
+			while read -ra words <&3; do need "${words[@]}"; done 3< <(cat "$source_dir/test/clients/$client/needs")
+		done 2>/dev/null
 		return
 	fi
 	need libipc-run-perl perl -MIPC::Run -e 1
@@ -213,7 +223,12 @@ make_folder() {
 	die "found no folder for temporary files in which $1 may run programs; set TMPDIR"
 }
 
-# prepare demo|test|'test TOOL'|bench ARGUMENT...: the first run. Does not return.
+# In the first run, what needs the rights, the toolchains and the caches of who called. Clients have that.
+as_called() {
+	:
+}
+
+# prepare demo|test|'test TOOL'|bench|clients ARGUMENT...: the first run. Does not return.
 prepare() {
 	local kind=$1 script user body watchdog status name as_user=()
 	shift
@@ -244,7 +259,8 @@ prepare() {
 
 	mkdir "$work/source"
 	tar -C "$source_dir" --exclude=./.git -cf - . | tar -C "$work/source" --no-same-owner -xf -
-	chown -R "$user" "$work/source"
+	as_called
+	chown -R "$user" "$work"
 
 	# The user's own settings for clients would lead them elsewhere.
 	for name in "${!PG@}"; do
@@ -289,10 +305,10 @@ build() {
 		make -s install PG_CONFIG="$PG_CONFIG" DESTDIR="$work/root" "$@"
 }
 
-# start_server: starts the throw-away server, on a socket in $work alone, and waits for it.
-# It goes down with this script.
+# start_server [ARGUMENT...]: starts the throw-away server, on a socket in $work alone unless the arguments
+# say more, and waits for it. It goes down with this script.
 start_server() {
-	export PGHOST=$work PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+	export PGHOST=$work PGPORT=${PGPORT:-5432} PGUSER=postgres PGDATABASE=postgres
 	if [ ! -e "$work/data" ]; then
 		initdb -D "$work/data" -U postgres -A trust -E UTF8 --no-locale --no-sync >>"$work/server.log" ||
 			return
@@ -302,7 +318,7 @@ start_server() {
 			max_prepared_transactions = 10
 		END
 	fi
-	setsid setpriv --pdeathsig QUIT postgres -D "$work/data" >>"$work/server.log" 2>&1 &
+	setsid setpriv --pdeathsig QUIT postgres -D "$work/data" "$@" >>"$work/server.log" 2>&1 &
 	server=$!
 	until pg_isready -q; do
 		if ! kill -0 "$server" 2>/dev/null; then
