@@ -305,20 +305,20 @@ build() {
 		make -s install PG_CONFIG="$PG_CONFIG" DESTDIR="$work/root" "$@"
 }
 
-# start_server [ARGUMENT...]: starts the throw-away server, on a socket in $work alone unless the arguments
-# say more, and waits for it. It goes down with this script.
+# start_server: starts the throw-away server, on a socket in $work, and on $listen_addresses if there are
+# any, and waits for it. It goes down with this script.
 start_server() {
 	export PGHOST=$work PGPORT=${PGPORT:-5432} PGUSER=postgres PGDATABASE=postgres
 	if [ ! -e "$work/data" ]; then
 		initdb -D "$work/data" -U postgres -A trust -E UTF8 --no-locale --no-sync >>"$work/server.log" ||
 			return
 		cat >>"$work/data/postgresql.conf" <<-END
-			listen_addresses = ''
+			listen_addresses = '${listen_addresses:-}'
 			unix_socket_directories = '$work'
 			max_prepared_transactions = 10
 		END
 	fi
-	setsid setpriv --pdeathsig QUIT postgres -D "$work/data" "$@" >>"$work/server.log" 2>&1 &
+	setsid setpriv --pdeathsig QUIT postgres -D "$work/data" >>"$work/server.log" 2>&1 &
 	server=$!
 	until pg_isready -q; do
 		if ! kill -0 "$server" 2>/dev/null; then
