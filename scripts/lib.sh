@@ -68,7 +68,7 @@ has_test_drivers() {
 # Every package that the demo, the test, the test under a tool, the benchmark or the test of $clients
 # ($1) needs.
 find_missing() {
-	local client words
+	local client line
 	missing=()
 	need make make --version
 	need gcc gcc --version
@@ -87,7 +87,7 @@ find_missing() {
 	if [ "$1" = clients ]; then
 		need pgbouncer pgbouncer --version
 		for client in "${clients[@]}"; do
-			while read -ra words <&3; do need "${words[@]}"; done 3< <(cat "$source_dir/test/clients/$client/needs")
+			while read -r line <&3; do eval "need $line"; done 3< <(cat "$source_dir/test/clients/$client/needs")
 		done 2>/dev/null
 		return
 	fi
