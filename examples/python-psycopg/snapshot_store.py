@@ -43,7 +43,9 @@ class SnapshotStore:
         rows = self._query(LOAD, stream_id, recognized_schema_versions)
         return Snapshot(*rows[0]) if rows else None
 
-    def save_bytes(self, stream_id: str, sequence_number: int, state_schema_version: int, state: bytes) -> bool:
+    def save_bytes(
+        self, stream_id: str, sequence_number: int, state_schema_version: int, state: bytes
+    ) -> bool:
         return self._query(SAVE_BYTES, stream_id, sequence_number, state_schema_version, state)[0][0]
 
     def load_bytes(self, stream_id: str, recognized_schema_versions: list[int]) -> Snapshot | None:
