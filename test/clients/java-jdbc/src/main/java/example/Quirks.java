@@ -119,6 +119,16 @@ final class Quirks {
             query(connection, SnapshotStore.SAVE, stream, sequence, 1L, "{}");
           }
           return "saved";
+        case "isolation_level":
+          connection.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE);
+          connection.close();
+          try (Connection another = Account.dataSource(databaseUrl).getConnection();
+              Connection faster = Account.dataSource(databaseUrl).getConnection()) {
+            another.setAutoCommit(false);
+            query(another, "SELECT snapshot_due(?, '{1}', 1, 1)", stream);
+            query(faster, SnapshotStore.SAVE, stream, 1L, 1L, "{}");
+            return query(another, SnapshotStore.SAVE, stream, 2L, 1L, "{}");
+          }
         default:
           throw new IllegalArgumentException("unknown quirk " + name);
       }
