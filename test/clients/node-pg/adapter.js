@@ -121,14 +121,18 @@ const naiveLoad = async (stream, versions = [1]) => {
 };
 
 async function saved(state) {
-  await naiveSave("quirk-1", state);
-  return { state: (await store.load("quirk-1", [1])).state };
+  await naiveSave("quirk-1@node-pg", state);
+  return { state: (await store.load("quirk-1@node-pg", [1])).state };
 }
 
 async function savedBytes(state) {
-  await pool.query("SELECT snapshot_save_bytea('quirk-2', 42, 1, $1)", [state]);
+  await pool.query("SELECT snapshot_save_bytea('quirk-2@node-pg', 42, 1, $1)", [
+    state,
+  ]);
   return {
-    state: (await store.loadBytes("quirk-2", [1])).state.toString("hex"),
+    state: (await store.loadBytes("quirk-2@node-pg", [1])).state.toString(
+      "hex",
+    ),
   };
 }
 
@@ -142,18 +146,20 @@ const quirks = {
   bytes_as_array: () => savedBytes([0, 255]),
 
   async sequence_number_plus_one() {
-    await naiveSave("quirk-1", "{}");
-    return { next: (await naiveLoad("quirk-1")).sequence_number + 1 };
+    await naiveSave("quirk-1@node-pg", "{}");
+    return { next: (await naiveLoad("quirk-1@node-pg")).sequence_number + 1 };
   },
 
   async large_number_in_state() {
-    await naiveSave("quirk-1", '{"id": 9007199254740993}');
-    return { id: (await naiveLoad("quirk-1")).state.id.toString() };
+    await naiveSave("quirk-1@node-pg", '{"id": 9007199254740993}');
+    return { id: (await naiveLoad("quirk-1@node-pg")).state.id.toString() };
   },
 
   async set_of_versions() {
-    await naiveSave("quirk-1", "{}");
-    return { snapshot: (await naiveLoad("quirk-1", new Set([1]))) ?? null };
+    await naiveSave("quirk-1@node-pg", "{}");
+    return {
+      snapshot: (await naiveLoad("quirk-1@node-pg", new Set([1]))) ?? null,
+    };
   },
 
   // Given back to the pool with its transaction open, a client takes what comes next into it.
@@ -163,12 +169,12 @@ const quirks = {
     await client.query("BEGIN");
     client.release();
     const { rows } = await naive.query(
-      "SELECT snapshot_save('quirk-3', 42, 1, '{}') AS stored",
+      "SELECT snapshot_save('quirk-3@node-pg', 42, 1, '{}') AS stored",
     );
     await naive.end();
     return {
       stored: rows[0].stored,
-      snapshot: (await store.load("quirk-3", [1])) ?? null,
+      snapshot: (await store.load("quirk-3@node-pg", [1])) ?? null,
     };
   },
 
@@ -189,7 +195,7 @@ const quirks = {
     const { rows } = await pool.query({
       name: "load",
       text,
-      values: ["quirk-1", [1]],
+      values: ["quirk-1@node-pg", [1]],
     });
     return { found: rows.length };
   },

@@ -113,19 +113,22 @@ const operations = {
 };
 
 async function saved(state) {
-  await sql`SELECT snapshot_save('quirk-1', 42, 1, ${state})`;
-  return { state: (await store.load("quirk-1", [1])).state };
+  await sql`SELECT snapshot_save('quirk-1@postgres.js', 42, 1, ${state})`;
+  return { state: (await store.load("quirk-1@postgres.js", [1])).state };
 }
 
 async function savedBytes(state) {
-  await sql`SELECT snapshot_save_bytea('quirk-2', 42, 1, ${state})`;
+  await sql`SELECT snapshot_save_bytea('quirk-2@postgres.js', 42, 1, ${state})`;
   return {
-    state: (await store.loadBytes("quirk-2", [1])).state.toString("hex"),
+    state: (await store.loadBytes("quirk-2@postgres.js", [1])).state.toString(
+      "hex",
+    ),
   };
 }
 
 const naiveLoad = async () => {
-  const [row] = await sql`SELECT * FROM snapshot_load('quirk-1', '{1}')`;
+  const [row] =
+    await sql`SELECT * FROM snapshot_load('quirk-1@postgres.js', '{1}')`;
   return row;
 };
 
@@ -136,13 +139,14 @@ const quirks = {
   json_helper: () => saved(sql.json([])),
   bare_true: () => saved(true),
   array_as_text: async () => {
-    await sql`SELECT snapshot_save('quirk-1', 42, 1, ${[7]}::text::json)`;
-    return { state: (await store.load("quirk-1", [1])).state };
+    await sql`SELECT snapshot_save('quirk-1@postgres.js', 42, 1, ${[7]}::text::json)`;
+    return { state: (await store.load("quirk-1@postgres.js", [1])).state };
   },
   bytes_as_text: () => savedBytes("\xff"),
 
   async array_of_bigint() {
-    const rows = await sql`SELECT * FROM snapshot_load('quirk-1', ${[1n]})`;
+    const rows =
+      await sql`SELECT * FROM snapshot_load('quirk-1@postgres.js', ${[1n]})`;
     return { found: rows.length };
   },
 
@@ -152,25 +156,25 @@ const quirks = {
   },
 
   async large_number_in_state() {
-    await store.save("quirk-1", 42n, 1, '{"id": 9007199254740993}');
+    await store.save("quirk-1@postgres.js", 42n, 1, '{"id": 9007199254740993}');
     return { id: (await naiveLoad()).state.id.toString() };
   },
 
   // A query is sent when somebody waits for it.
   async not_awaited() {
-    sql`SELECT snapshot_save('quirk-3', 42, 1, '{}')`;
+    sql`SELECT snapshot_save('quirk-3@postgres.js', 42, 1, '{}')`;
     await sql`SELECT 1`;
-    return { snapshot: (await store.load("quirk-3", [1])) ?? null };
+    return { snapshot: (await store.load("quirk-3@postgres.js", [1])) ?? null };
   },
 
   async outer_sql_in_transaction() {
     await sql
       .begin(async () => {
-        await store.save("quirk-4", 42n, 1, "{}");
+        await store.save("quirk-4@postgres.js", 42n, 1, "{}");
         throw new Error("roll back");
       })
       .catch(() => {});
-    return { found: Boolean(await store.load("quirk-4", [1])) };
+    return { found: Boolean(await store.load("quirk-4@postgres.js", [1])) };
   },
 
   async released_in_transaction() {
@@ -179,16 +183,19 @@ const quirks = {
     await reserved`BEGIN`;
     reserved.release();
     const [{ stored }] =
-      await naive`SELECT snapshot_save('quirk-5', 42, 1, '{}') AS stored`;
+      await naive`SELECT snapshot_save('quirk-5@postgres.js', 42, 1, '{}') AS stored`;
     await naive.end();
-    return { stored, snapshot: (await store.load("quirk-5", [1])) ?? null };
+    return {
+      stored,
+      snapshot: (await store.load("quirk-5@postgres.js", [1])) ?? null,
+    };
   },
 
   // Outside of a transaction, postgres.js prepares once more and tries again. With more connections than
   // one, each may by chance always meet the same server connection.
   async prepared_in_transaction() {
     const rows = await one.begin(
-      (tx) => tx`SELECT * FROM snapshot_load(${"quirk-1"}, ${[1]})`,
+      (tx) => tx`SELECT * FROM snapshot_load(${"quirk-1@postgres.js"}, ${[1]})`,
     );
     return { found: rows.length };
   },

@@ -87,14 +87,14 @@ my %operations = (
 
 # ---- the usual mistakes -----------------------------------------------------------------
 
-sub saved ( $state, $stream_id = 'quirk' ) {
+sub saved ( $state, $stream_id = 'quirk@perl' ) {
     $dbh->selectrow_array( 'SELECT snapshot_save(?, 42, 1, ?)', undef, $stream_id, $state );
-    return { state => $store->load( 'quirk', [1] )->{state} };
+    return { state => $store->load( 'quirk@perl', [1] )->{state} };
 }
 
 sub saved_bytes ($state) {
-    $dbh->selectrow_array( q{SELECT snapshot_save_bytea('quirk-bytes', 42, 1, ?)}, undef, $state );
-    return { state => unpack( 'H*', $store->load_bytes( 'quirk-bytes', [1] )->{state} ) };
+    $dbh->selectrow_array( q{SELECT snapshot_save_bytea('quirk-bytes@perl', 42, 1, ?)}, undef, $state );
+    return { state => unpack( 'H*', $store->load_bytes( 'quirk-bytes@perl', [1] )->{state} ) };
 }
 
 sub quirks () {
@@ -104,24 +104,25 @@ sub quirks () {
         array              => sub { saved( [ 1, 2 ] ) },
         encode_json        => sub { saved( encode_json( { name => 'é' } ) ) },
         state_with_zero    => sub { saved(qq({"total": 99}\0, and more)) },
-        stream_with_zero   => sub { saved( '{"of": "another"}', "quirk\0another" ) },
+        stream_with_zero   => sub { saved( '{"of": "another"}', "quirk\@perl\0another" ) },
         bytes_with_zero    => sub { saved_bytes("a\0b") },
         bytes_as_text      => sub { saved_bytes("\xff") },
         bytes_with_escapes => sub { saved_bytes("\\101") },
         no_commit          => sub {
             my $naive = connection( AutoCommit => 0 );
-            my ($stored) = $naive->selectrow_array(q{SELECT snapshot_save('quirk-no-commit', 42, 1, '{}')});
+            my ($stored) =
+              $naive->selectrow_array(q{SELECT snapshot_save('quirk-no-commit@perl', 42, 1, '{}')});
             $naive->disconnect;
-            return { stored => boolean($stored), snapshot => $store->load( 'quirk-no-commit', [1] ) };
+            return { stored => boolean($stored), snapshot => $store->load( 'quirk-no-commit@perl', [1] ) };
         },
         no_exception => sub {
             my $naive = DBI->connect("dbi:Pg:$ENV{DATABASE_URL}");
-            my ($stored) = $naive->selectrow_array(q(SELECT snapshot_save('quirk', 42, 1, '[')));
+            my ($stored) = $naive->selectrow_array(q(SELECT snapshot_save('quirk@perl', 42, 1, '[')));
             return { stored => $stored };
         },
         prepared_statement => sub {
             $statement //= $dbh->prepare('SELECT * FROM snapshot_load(?, ?)');
-            $statement->execute( 'quirk', [1] );
+            $statement->execute( 'quirk@perl', [1] );
             return { found => 0 + @{ $statement->fetchall_arrayref } };
         },
     };

@@ -97,68 +97,68 @@ $operations = [
 function quirks(string $url, PDO $pdo, SnapshotStore $store): array
 {
     $saved = function (mixed $state, array $options = []) use ($pdo, $store) {
-        $pdo->prepare("SELECT snapshot_save('quirk', 42, 1, ?)", $options)->execute([$state]);
-        return ['state' => $store->load('quirk', [1])->state];
+        $pdo->prepare("SELECT snapshot_save('quirk@php', 42, 1, ?)", $options)->execute([$state]);
+        return ['state' => $store->load('quirk@php', [1])->state];
     };
     $savedBytes = function (string $state) use ($pdo, $store) {
-        $pdo->prepare("SELECT snapshot_save_bytea('quirk-bytes', 42, 1, ?)")->execute([$state]);
-        return ['state' => bin2hex($store->loadBytes('quirk-bytes', [1])->state)];
+        $pdo->prepare("SELECT snapshot_save_bytea('quirk-bytes@php', 42, 1, ?)")->execute([$state]);
+        return ['state' => bin2hex($store->loadBytes('quirk-bytes@php', [1])->state)];
     };
 
     return [
         'array' => fn () => $saved([]),
         'array_of_versions' => fn () => $pdo
-            ->prepare("SELECT * FROM snapshot_load('quirk', ?)")
+            ->prepare("SELECT * FROM snapshot_load('quirk@php', ?)")
             ->execute([[1]]),
         'true' => fn () => $saved(true),
         'empty_object' => function () use ($store, $saved) {
-            $store->save('quirk', 42, 1, '{"items": {}}');
-            $state = json_decode($store->load('quirk', [1])->state, true);
+            $store->save('quirk@php', 42, 1, '{"items": {}}');
+            $state = json_decode($store->load('quirk@php', [1])->state, true);
             return $saved(json_encode($state));
         },
         'large_number_in_state' => function () use ($store, $saved) {
-            $store->save('quirk', 42, 1, '{"id": 9223372036854775808, "total": 1.0}');
-            $state = json_decode($store->load('quirk', [1])->state);
+            $store->save('quirk@php', 42, 1, '{"id": 9223372036854775808, "total": 1.0}');
+            $state = json_decode($store->load('quirk@php', [1])->state);
             return $saved(json_encode($state));
         },
         'state_with_zero' => fn () => $saved("{\"total\": 99}\0, and more"),
         'stream_with_zero' => function () use ($pdo, $store) {
-            $pdo->prepare("SELECT snapshot_save(?, 42, 1, '[]')")->execute(["quirk\0another"]);
-            return ['state' => $store->load('quirk', [1])->state];
+            $pdo->prepare("SELECT snapshot_save(?, 42, 1, '[]')")->execute(["quirk@php\0another"]);
+            return ['state' => $store->load('quirk@php', [1])->state];
         },
         'bytes_with_zero' => fn () => $savedBytes("a\0b"),
         'bytes_with_escapes' => fn () => $savedBytes('\\101'),
         'bytes_are_a_stream' => function () use ($pdo, $store) {
-            $store->saveBytes('quirk-bytes', 42, 1, "\0");
-            $sql = "SELECT state FROM snapshot_load_bytea('quirk-bytes', '{1}')";
+            $store->saveBytes('quirk-bytes@php', 42, 1, "\0");
+            $sql = "SELECT state FROM snapshot_load_bytea('quirk-bytes@php', '{1}')";
             return ['type' => gettype($pdo->query($sql)->fetchColumn())];
         },
         'sequence_number_beyond_int' => fn () => $pdo
-            ->prepare("SELECT snapshot_save('quirk', ?, 1, '{}')")
+            ->prepare("SELECT snapshot_save('quirk@php', ?, 1, '{}')")
             ->execute([PHP_INT_MAX + 1]),
         'false' => fn () => $pdo
-            ->prepare("SELECT snapshot_save('quirk', 42, 1, '{}', replace => ?)")
+            ->prepare("SELECT snapshot_save('quirk@php', 42, 1, '{}', replace => ?)")
             ->execute([false]),
         'emulated' => function () use ($pdo) {
             $statement = $pdo->prepare(
                 'SELECT snapshot_save(?, 42, 1, ?)',
                 [PDO::ATTR_EMULATE_PREPARES => true],
             );
-            return ['executed' => $statement->execute(['quirk-emulated', "\"\xff\""])];
+            return ['executed' => $statement->execute(['quirk-emulated@php', "\"\xff\""])];
         },
         'no_commit' => function () use ($url, $store) {
             $naive = connect($url);
             $naive->beginTransaction();
-            $stored = $naive->query("SELECT snapshot_save('quirk-no-commit', 42, 1, '{}')")->fetchColumn();
+            $stored = $naive->query("SELECT snapshot_save('quirk-no-commit@php', 42, 1, '{}')")->fetchColumn();
             $naive = null;
-            return ['stored' => $stored, 'snapshot' => reply($store->load('quirk-no-commit', [1]))];
+            return ['stored' => $stored, 'snapshot' => reply($store->load('quirk-no-commit@php', [1]))];
         },
         'digits_as_key' => function () use ($store) {
             return ['key' => gettype(array_key_first($store->saveMany([['42', 42, 1, '{}']])))];
         },
         'prepared_statement' => function () use ($pdo) {
             $statement = $pdo->prepare("SELECT * FROM snapshot_load(?, '{1}')");
-            $statement->execute(['quirk']);
+            $statement->execute(['quirk@php']);
             return ['found' => count($statement->fetchAll())];
         },
     ];

@@ -114,27 +114,27 @@ class Quirks
   end
 
   def empty_array_by_type
-    @connection.exec_params("SELECT snapshot_save('quirk', 1, 1, $1)", [[]], 0, basic_types)
+    @connection.exec_params("SELECT snapshot_save('quirk@ruby', 1, 1, $1)", [[]], 0, basic_types)
   end
 
   def batch_by_type
     @connection.exec_params("SELECT * FROM snapshot_save_many($1, $2, $3, $4)",
-                            [["quirk"], [1], [1], ["{}"]], 0, basic_types)
+                            [["quirk@ruby"], [1], [1], ["{}"]], 0, basic_types)
   end
 
   def array_of_versions
-    @connection.exec_params("SELECT * FROM snapshot_load('quirk', $1)", [[1]])
+    @connection.exec_params("SELECT * FROM snapshot_load('quirk@ruby', $1)", [[1]])
   end
 
   def stored_is_text
-    @store.save("quirk-stored", 2, 1, "{}")
-    older = @connection.exec("SELECT snapshot_save('quirk-stored', 1, 1, '{}')").getvalue(0, 0)
+    @store.save("quirk-stored@ruby", 2, 1, "{}")
+    older = @connection.exec("SELECT snapshot_save('quirk-stored@ruby', 1, 1, '{}')").getvalue(0, 0)
     { stored: older ? true : false }
   end
 
   def state_by_type
-    @store.save("quirk", 1, 1, '{"total": 12345678901234567890.10}')
-    result = @connection.exec("SELECT state FROM snapshot_load('quirk', '{1}')")
+    @store.save("quirk@ruby", 1, 1, '{"total": 12345678901234567890.10}')
+    result = @connection.exec("SELECT state FROM snapshot_load('quirk@ruby', '{1}')")
     { state: JSON.generate(result.map_types!(PG::BasicTypeMapForResults.new(@connection)).getvalue(0, 0)) }
   end
 
@@ -151,8 +151,8 @@ class Quirks
   end
 
   def loaded_bytes_as_text
-    @store.save_bytes("quirk-bytes", 1, 1, "a")
-    { state: @connection.exec("SELECT state FROM snapshot_load_bytea('quirk-bytes', '{1}')").getvalue(0, 0) }
+    @store.save_bytes("quirk-bytes@ruby", 1, 1, "a")
+    { state: @connection.exec("SELECT state FROM snapshot_load_bytea('quirk-bytes@ruby', '{1}')").getvalue(0, 0) }
   end
 
   def prepared_statement
@@ -160,19 +160,19 @@ class Quirks
       @connection.prepare("load", "SELECT * FROM snapshot_load($1, $2)")
       @prepared = true
     end
-    { found: @connection.exec_prepared("load", ["quirk", "{1}"]).ntuples }
+    { found: @connection.exec_prepared("load", ["quirk@ruby", "{1}"]).ntuples }
   end
 
   private
 
   def saved(state)
-    @connection.exec_params("SELECT snapshot_save('quirk', 1, 1, $1)", [state])
-    { state: @store.load("quirk", [1]).state }
+    @connection.exec_params("SELECT snapshot_save('quirk@ruby', 1, 1, $1)", [state])
+    { state: @store.load("quirk@ruby", [1]).state }
   end
 
   def saved_bytes(state)
-    @connection.exec_params("SELECT snapshot_save_bytea('quirk-bytes', 1, 1, $1)", [state])
-    { state: @store.load_bytes("quirk-bytes", [1]).state.unpack1("H*") }
+    @connection.exec_params("SELECT snapshot_save_bytea('quirk-bytes@ruby', 1, 1, $1)", [state])
+    { state: @store.load_bytes("quirk-bytes@ruby", [1]).state.unpack1("H*") }
   end
 
   def basic_types
