@@ -18,9 +18,11 @@ class SnapshotStore
 
   # False if a newer snapshot is kept, or the store is off.
   def save(stream_id, sequence_number, state_schema_version, state)
-    # Text, since pg takes a Hash for the type and the format of a parameter.
+    # pg would take a Hash for the type and the format of a parameter.
+    raise TypeError, "state must be JSON text" unless state.is_a?(String)
+
     stored?(query("SELECT snapshot_save($1, $2, $3, $4)",
-                  stream_id, sequence_number, state_schema_version, state.to_str).getvalue(0, 0))
+                  stream_id, sequence_number, state_schema_version, state).getvalue(0, 0))
   end
 
   def load(stream_id, recognized_schema_versions)

@@ -144,6 +144,9 @@ const quirks = {
   map: () => saved(new Map([["total", 99]])),
   bytes_as_text: () => savedBytes("\xff\\101"),
   bytes_as_array: () => savedBytes([0, 255]),
+  store_refuses_array: () => store.save("quirk-1@node-pg", 42n, 1, []),
+  store_refuses_bytes_as_text: () =>
+    store.saveBytes("quirk-2@node-pg", 42n, 1, "\xff"),
 
   async sequence_number_plus_one() {
     await naiveSave("quirk-1@node-pg", "{}");

@@ -142,7 +142,14 @@ const quirks = {
     await sql`SELECT snapshot_save('quirk-1@postgres.js', 42, 1, ${[7]}::text::json)`;
     return { state: (await store.load("quirk-1@postgres.js", [1])).state };
   },
+  array_in_batch: async () => {
+    await sql`SELECT * FROM snapshot_save_many('{quirk-1@postgres.js}', '{42}', '{1}', ${[[7]]})`;
+    return { state: (await store.load("quirk-1@postgres.js", [1])).state };
+  },
   bytes_as_text: () => savedBytes("\xff"),
+  store_refuses_array: () => store.save("quirk-1@postgres.js", 42n, 1, [7]),
+  store_refuses_bytes_as_text: () =>
+    store.saveBytes("quirk-2@postgres.js", 42n, 1, "\xff"),
 
   async array_of_bigint() {
     const rows =

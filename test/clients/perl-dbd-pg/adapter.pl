@@ -100,15 +100,17 @@ sub saved_bytes ($state) {
 sub quirks () {
     state $statement;
     return {
-        empty_array        => sub { saved( [] ) },
-        array              => sub { saved( [ 1, 2 ] ) },
-        encode_json        => sub { saved( encode_json( { name => 'é' } ) ) },
-        state_with_zero    => sub { saved(qq({"total": 99}\0, and more)) },
-        stream_with_zero   => sub { saved( '{"of": "another"}', "quirk\@perl\0another" ) },
-        bytes_with_zero    => sub { saved_bytes("a\0b") },
-        bytes_as_text      => sub { saved_bytes("\xff") },
-        bytes_with_escapes => sub { saved_bytes("\\101") },
-        no_commit          => sub {
+        empty_array             => sub { saved( [] ) },
+        array                   => sub { saved( [ 1, 2 ] ) },
+        encode_json             => sub { saved( encode_json( { name => 'é' } ) ) },
+        state_with_zero         => sub { saved(qq({"total": 99}\0, and more)) },
+        stream_with_zero        => sub { saved( '{"of": "another"}', "quirk\@perl\0another" ) },
+        bytes_with_zero         => sub { saved_bytes("a\0b") },
+        bytes_as_text           => sub { saved_bytes("\xff") },
+        bytes_with_escapes      => sub { saved_bytes("\\101") },
+        store_refuses_reference => sub { $store->save( 'quirk@perl', 42, 1, [] ) },
+        store_refuses_zero      => sub { $store->load( "quirk\@perl\0another", [1] ) },
+        no_commit               => sub {
             my $naive = connection( AutoCommit => 0 );
             my ($stored) =
               $naive->selectrow_array(q{SELECT snapshot_save('quirk-no-commit@perl', 42, 1, '{}')});
@@ -134,7 +136,8 @@ my $json = JSON::PP->new->utf8;
 $| = 1;
 while ( my $line = <STDIN> ) {
     my $request = $json->decode($line);
-    my $answer  = eval { $operations{ $request->{op} }->($request) } // { error => { message => $@ } };
+    my $answer  = eval { $operations{ $request->{op} }->($request) }
+      // { error => { message => $@ =~ s/ at \S+ line .*//sr } };
 
     # DBI dies of the server's error with its message, which begins with the class of the handle.
     $answer = { error => { sqlstate => $DBI::state, type => $1 } }

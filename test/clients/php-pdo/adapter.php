@@ -126,6 +126,7 @@ function quirks(string $url, PDO $pdo, SnapshotStore $store): array
             $pdo->prepare("SELECT snapshot_save(?, 42, 1, '[]')")->execute(["quirk@php\0another"]);
             return ['state' => $store->load('quirk@php', [1])->state];
         },
+        'store_refuses_zero' => fn () => $store->load("quirk@php\0another", [1]),
         'bytes_with_zero' => fn () => $savedBytes("a\0b"),
         'bytes_with_escapes' => fn () => $savedBytes('\\101'),
         'bytes_are_a_stream' => function () use ($pdo, $store) {

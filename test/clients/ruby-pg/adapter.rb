@@ -109,6 +109,10 @@ class Quirks
     saved({ status: "paid", value: 42 })
   end
 
+  def store_refuses_hash
+    @store.save("quirk@ruby", 1, 1, { status: "paid", value: 42 })
+  end
+
   def array_as_state
     saved([nil, :paid])
   end
@@ -148,6 +152,11 @@ class Quirks
 
   def bytes_of_another_encoding
     saved_bytes({ value: (+"\xff").force_encoding("ISO-8859-1"), format: 1 })
+  end
+
+  def store_takes_bytes
+    @store.save_bytes("quirk-bytes@ruby", 1, 1, (+"\xff").force_encoding("ISO-8859-1"))
+    { state: @store.load_bytes("quirk-bytes@ruby", [1]).state.unpack1("H*") }
   end
 
   def loaded_bytes_as_text
