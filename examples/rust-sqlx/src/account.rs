@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::types::Json;
 
-use crate::database::Database;
-use crate::store::{Snapshot, SnapshotStore};
+use crate::store::{Database, Snapshot, SnapshotStore};
 
 /// Of the form of `State`, and of those that this code can read.
 const VERSION: u32 = 1;

@@ -1,3 +1,2 @@
 pub mod account;
-pub mod database;
 pub mod store;

@@ -4,7 +4,7 @@ use std::env;
 use std::error::Error;
 
 use account::account::Account;
-use account::database::Database;
+use account::store::Database;
 use sqlx::PgPool;
 
 #[tokio::main]

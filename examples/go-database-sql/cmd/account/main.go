@@ -18,8 +18,8 @@ func main() {
 		log.Fatal("usage: account STREAM [AMOUNT...]")
 	}
 	ctx := context.Background()
-	// Behind PgBouncer in transaction mode, binary_parameters=yes in the URL keeps lib/pq from running another
-	// statement than it was given.
+	// In the URL, lib/pq needs sslmode=disable where the server has no TLS, and behind PgBouncer in transaction
+	// mode binary_parameters=yes: otherwise it may run another statement than it was given.
 	db, err := sql.Open("postgres", os.Getenv("DATABASE_URL"))
 	if err != nil {
 		log.Fatal(err)

@@ -6,8 +6,7 @@ use std::error::Error;
 use std::io::{self, BufRead};
 
 use account::account::Account;
-use account::database::Database;
-use account::store::{self, Snapshot, SnapshotStore};
+use account::store::{self, Database, Snapshot, SnapshotStore};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
