@@ -25,6 +25,7 @@ export class Account {
       SELECT sequence_number, NULL, data FROM account_event
       WHERE stream_id = ${this.streamId}
         AND sequence_number > coalesce((SELECT sequence_number FROM snapshot), 0)
+        AND sequence_number <= 9223372036854775807 -- always; for the planner
       ORDER BY sequence_number`;
     for (const row of rows) {
       this.sequenceNumber = BigInt(row.sequence_number);

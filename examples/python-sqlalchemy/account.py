@@ -21,6 +21,7 @@ REHYDRATE = text("""
     UNION ALL
     SELECT sequence_number, NULL, data FROM account_event
     WHERE stream_id = :stream AND sequence_number > coalesce((SELECT sequence_number FROM snapshot), 0)
+      AND sequence_number <= 9223372036854775807 -- always; for the planner
     ORDER BY sequence_number""")
 APPEND = text("""
     INSERT INTO account_event (stream_id, sequence_number, data) VALUES (:stream, :number, :data)""")

@@ -48,6 +48,7 @@ impl Account {
              UNION ALL
              SELECT sequence_number, NULL, data FROM account_event
              WHERE stream_id = $1 AND sequence_number > coalesce((SELECT sequence_number FROM snapshot), 0)
+               AND sequence_number <= 9223372036854775807 -- always; for the planner
              ORDER BY sequence_number",
         );
         let rows = database
