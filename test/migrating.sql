@@ -223,8 +223,8 @@ CREATE TABLE postgres_es.snapshots (
 	PRIMARY KEY (aggregate_type, aggregate_id, last_sequence)
 );
 INSERT INTO postgres_es.snapshots VALUES
-('Customer', 'c-1', 4, 2, '{"name":"Zoë \"Z\" 1.50","email":"b@b","customer_id":"","data_populated":true}'),
-('Customer', 'c-2', 3, 1, '{"name":"Zoë \"Z\" 1.50","email":"a@b","customer_id":"","data_populated":true}'),
+('Customer', 'c-1', 4, 2, '{"name": "Zoë \"Z\" 1.50", "email": "b@b", "customer_id": "", "data_populated": true}'),
+('Customer', 'c-2', 3, 1, '{"name": "Zoë \"Z\" 1.50", "email": "a@b", "customer_id": "", "data_populated": true}'),
 ('Order', 'c-1', 7, 1, '{"lines":[]}');
 
 -- ---- what the examples are checked with --------------------------------------------------------
@@ -246,6 +246,37 @@ BEGIN
 	ASSERT total > 0 AND stored = 0 AND result = (total, total, 0::bigint, 0::bigint, 0::bigint),
 		   format('%s copied, %s stored, %s', total, stored, result);
 	EXECUTE format('CREATE TABLE public.as_it_was AS TABLE %s', old_table);
+END $$;
+
+-- moved_by_hand: the same for the orders, of which a new application is ahead in the first. The last gets a
+-- snapshot of another version, and each version keeps its own; then the first is deleted, and comes again. Batches
+-- of another size, and a key that is a number.
+CREATE VIEW public.numbers AS
+SELECT n AS key, 'number-' || n AS stream_id, n AS sequence_number, 1 AS state_schema_version,
+	   '{}'::json AS state, NULL::json AS metadata, NULL::timestamptz AS created_at
+FROM generate_series(1, 2000) AS n;
+
+CREATE PROCEDURE public.moved_by_hand(old regclass) LANGUAGE plpgsql AS $$
+DECLARE
+	total bigint;
+	stored bigint;
+BEGIN
+	PERFORM set_config('snapshot_store.keep_versions', '2', false);
+	ASSERT snapshot_save((SELECT max(stream_id) FROM old_orders), 6000, 2, '{}'), 'version 2 is saved';
+	CALL move_snapshots(old, 'snapshot_save_many', 1000, total, stored);
+	ASSERT (total, stored) = (3000, 0), format('%s copied, %s stored', total, stored);
+	ASSERT (SELECT array_agg(n ORDER BY n) FROM (SELECT count(*) FROM snapshot_store GROUP BY state_schema_version) AS c (n))
+		   = '{1,3000}', 'each version keeps its own';
+	PERFORM set_config('snapshot_store.keep_versions', '1', false);
+	PERFORM snapshot_delete((SELECT min(stream_id) FROM old_orders));
+	CALL move_snapshots(old, 'snapshot_save_many', 7, total, stored);
+	ASSERT (total, stored) = (3000, 1), format('%s copied, %s stored', total, stored);
+	CALL move_snapshots('numbers', 'snapshot_save_many', 1000, total, stored);
+	ASSERT (total, stored) = (2000, 2000), format('%s copied, %s stored', total, stored);
+
+	DELETE FROM order_snapshot AS o USING old_orders WHERE order_id = key AND version < sequence_number;
+	CREATE TABLE public.as_it_was AS TABLE order_snapshot;
+	TRUNCATE order_snapshot;
 END $$;
 
 -- came_back: the old table has the rows that it had, to the letter. Then it empties the store.
