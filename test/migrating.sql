@@ -249,8 +249,8 @@ BEGIN
 END $$;
 
 -- moved_by_hand: the same for the orders, of which a new application is ahead in the first. The last gets a
--- snapshot of another version, and each version keeps its own; then the first is deleted, and comes again. Batches
--- of another size, and a key that is a number.
+-- snapshot of another version, and each version keeps its own; then the first is deleted, and comes again; one is
+-- spoiled, and stays so. Batches of another size, and a key that is a number.
 CREATE VIEW public.numbers AS
 SELECT n AS key, 'number-' || n AS stream_id, n AS sequence_number, 1 AS state_schema_version,
 	   '{}'::json AS state, NULL::json AS metadata, NULL::timestamptz AS created_at
@@ -260,6 +260,7 @@ CREATE PROCEDURE public.moved_by_hand(old regclass) LANGUAGE plpgsql AS $$
 DECLARE
 	total bigint;
 	stored bigint;
+	result record;
 BEGIN
 	PERFORM set_config('snapshot_store.keep_versions', '2', false);
 	ASSERT snapshot_save((SELECT max(stream_id) FROM old_orders), 6000, 2, '{}'), 'version 2 is saved';
@@ -269,11 +270,17 @@ BEGIN
 		   = '{1,3000}', 'each version keeps its own';
 	PERFORM set_config('snapshot_store.keep_versions', '1', false);
 	PERFORM snapshot_delete((SELECT min(stream_id) FROM old_orders));
+	UPDATE snapshot_store SET state = '{ }'
+	WHERE stream_id = (SELECT max(stream_id) FROM old_orders) AND state_schema_version = 1;
+	result := compare_snapshots(old);
+	ASSERT result = (3000::bigint, 2998::bigint, 0::bigint, 1::bigint, 1::bigint), result;
 	CALL move_snapshots(old, 'snapshot_save_many', 7, total, stored);
 	ASSERT (total, stored) = (3000, 1), format('%s copied, %s stored', total, stored);
 	CALL move_snapshots('numbers', 'snapshot_save_many', 1000, total, stored);
 	ASSERT (total, stored) = (2000, 2000), format('%s copied, %s stored', total, stored);
 
+	UPDATE snapshot_store AS s SET state = o.state
+	FROM old_orders AS o WHERE s.stream_id = o.stream_id AND s.state::text = '{ }';
 	DELETE FROM order_snapshot AS o USING old_orders WHERE order_id = key AND version < sequence_number;
 	CREATE TABLE public.as_it_was AS TABLE order_snapshot;
 	TRUNCATE order_snapshot;
