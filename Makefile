@@ -42,7 +42,7 @@ endif
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
 .PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines test-matrix \
-	test-clients packages mistakes bench format lint dist help
+	test-clients test-mako packages mistakes bench format lint dist help
 
 demo test:
 	@scripts/$@
@@ -75,6 +75,9 @@ test-clients:
 packages:
 	@scripts/test --packages
 
+test-mako:
+	@test/mako
+
 mistakes:
 	@test/mistakes
 
@@ -104,6 +107,7 @@ help:
 	@echo "make test-clients  run the programs in examples/, in every language that is there, on a throw-away"
 	@echo "                   server and through PgBouncer"
 	@echo "make packages      build what is released, and install it on fresh machines, as root"
+	@echo "make test-mako     test examples/rust-mako, mako-engine's SnapshotStore, where cargo is"
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"
 	@echo "make bench         measure it beside what users write by hand, into doc/benchmarks.md; with"
 	@echo "                   BENCH='--short' or BENCH='--states DIR' (scripts/bench --help says more)"
