@@ -85,31 +85,21 @@ impl PostgresSnapshotStore {
 
     /// Saves like [`SnapshotStore::save`], and tells whether the snapshot was stored: `false` if a newer one
     /// of its version is kept, or the store is off.
-    ///
-    /// # Errors
-    ///
-    /// As [`SnapshotStore::save`].
     pub async fn store(&self, snapshot: &Snapshot) -> Result<bool, EngineError> {
-        let rows = self
-            .query(
-                "SELECT snapshot_save($1, $2, $3, $4)",
-                &[
-                    (&self.name(&snapshot.stream_id), Type::TEXT),
-                    (&sequence_number(snapshot)?, Type::INT8),
-                    (&i64::from(snapshot.state_schema_version), Type::INT8),
-                    (&snapshot.state, Type::JSON),
-                ],
-            )
-            .await?;
-        column(one(&rows)?, 0)
+        self.ask(
+            "SELECT snapshot_save($1, $2, $3, $4)",
+            &[
+                (&self.name(&snapshot.stream_id), Type::TEXT),
+                (&sequence_number(snapshot)?, Type::INT8),
+                (&i64::from(snapshot.state_schema_version), Type::INT8),
+                (&snapshot.state, Type::JSON),
+            ],
+        )
+        .await
     }
 
     /// Saves a snapshot of each of many streams, all or none, with one flush; tells for each, in their order,
-    /// whether it was stored.
-    ///
-    /// # Errors
-    ///
-    /// As [`SnapshotStore::save`]; also if a stream occurs twice.
+    /// whether it was stored. A stream that occurs twice is an error.
     pub async fn save_many(&self, snapshots: &[Snapshot]) -> Result<Vec<bool>, EngineError> {
         let (mut names, mut sequence_numbers) = (Vec::new(), Vec::new());
         let (mut versions, mut states) = (Vec::new(), Vec::new());
@@ -136,10 +126,6 @@ impl PostgresSnapshotStore {
 
     /// Loads of each of many streams what [`SnapshotStore::load`] would, in their order; a stream that has
     /// none is left out.
-    ///
-    /// # Errors
-    ///
-    /// As [`SnapshotStore::load`].
     pub async fn load_many(&self, stream_ids: &[StreamId]) -> Result<Vec<Snapshot>, EngineError> {
         let names: Vec<String> = stream_ids.iter().map(|id| self.name(id)).collect();
         self.query(
@@ -162,11 +148,8 @@ impl PostgresSnapshotStore {
     /// were stored. It may be repeated.
     ///
     /// For a store of one workflow, pass the streams of that workflow; snapshots of versions that it does not
-    /// recognize stay behind. Into a store of [`any`](Self::any) version, copy before it is in use.
-    ///
-    /// # Errors
-    ///
-    /// As [`SnapshotStore::save`], and those of the other store. The batches before are saved.
+    /// recognize stay behind. Into a store of [`any`](Self::any) version, copy before it is in use. When it fails,
+    /// the batches before have been saved.
     pub async fn copy_from<S: SnapshotStore>(
         &self,
         other: &S,
@@ -196,10 +179,6 @@ impl PostgresSnapshotStore {
     /// the store is off, none is due; the engine, which sees only that there is none, would replay all events
     /// after every command. And when events are appended meanwhile, none is taken: the state may have them
     /// in it, and would have them applied once more.
-    ///
-    /// # Errors
-    ///
-    /// As [`Process::take_snapshot`].
     pub async fn take_snapshot<W, E>(
         &self,
         process: &Process<W, E>,
@@ -215,7 +194,7 @@ impl PostgresSnapshotStore {
             return Ok(false);
         }
         let due = self
-            .query(
+            .ask(
                 "SELECT snapshot_due($1, coalesce($2, ARRAY(
                     SELECT state_schema_version FROM snapshot_info($1))), $3, $4)",
                 &[
@@ -226,7 +205,7 @@ impl PostgresSnapshotStore {
                 ],
             )
             .await?;
-        if !column(one(&due)?, 0)? {
+        if !due {
             return Ok(false);
         }
         let state = process.state().await?;
@@ -266,6 +245,16 @@ impl PostgresSnapshotStore {
             u32::try_from(version).map_err(|_| out_of_range("state_schema_version", version))?,
             state,
         ))
+    }
+
+    /// The one answer to a statement.
+    async fn ask(
+        &self,
+        statement: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<bool, EngineError> {
+        let rows = self.query(statement, parameters).await?;
+        column(&rows[0], 0)
     }
 
     async fn query(
@@ -320,11 +309,6 @@ fn bigint(number: &str, value: u64) -> Result<i64, EngineError> {
             i64::MAX
         ))
     })
-}
-
-fn one(rows: &[Row]) -> Result<&Row, EngineError> {
-    rows.first()
-        .ok_or_else(|| EngineError::snapshot("the server returned no row"))
 }
 
 fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, EngineError> {
