@@ -95,7 +95,6 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 	StreamSnapshot *snapshots;
 	bool	   *stored;
 	bool		replace;
-	bool		warned = false;
 	TimestampTz now = GetCurrentTimestamp();
 
 	get_array(fcinfo, 0, "stream_ids", TEXTOID, false, &stream_ids);
@@ -135,7 +134,7 @@ save_many(FunctionCallInfo fcinfo, StateKind kind)
 		header->created_at = is_given(&created_at, i) ?
 			DatumGetTimestampTz(created_at.values[i]) : now;
 		validate_created_at(header->created_at, now);
-		warned = warned || warn_if_encoded_twice(snapshot);
+		warn_if_encoded_twice(snapshot);
 	}
 
 	InitMaterializedSRF(fcinfo, 0);

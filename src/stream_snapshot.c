@@ -202,34 +202,35 @@ validate_sizes(const StreamSnapshot *snapshot)
 }
 
 /*
- * Warn of a state that is a JSON string which looks like JSON itself, and
- * return whether it did.  A string is a state like any other, but this one is
- * most likely a text of JSON that a driver has encoded once more: nobody would
- * notice before a load gives an application a string.  What comes compressed
- * comes from a table, not from a driver.
+ * Warn of a state that is a JSON string which looks like JSON itself.  A string
+ * is a state like any other, but this one is most likely a text of JSON that a
+ * driver has encoded once more: nobody would notice before a load gives an
+ * application a string.  Once in a session, since it also goes to the server's
+ * log.  What comes compressed comes from a table, not from a driver.
  */
-bool
+void
 warn_if_encoded_twice(const StreamSnapshot *snapshot)
 {
 	struct varlena *state = (struct varlena *) DatumGetPointer(snapshot->state);
+	static bool warned = false;
 	const char *json;
 	int			length;
 
-	if (snapshot->kind != STATE_JSON || VARATT_IS_EXTERNAL(state) ||
+	if (warned || snapshot->kind != STATE_JSON || VARATT_IS_EXTERNAL(state) ||
 		VARATT_IS_COMPRESSED(state))
-		return false;
+		return;
 	json = VARDATA_ANY(state);
 	length = VARSIZE_ANY_EXHDR(state);
 	if (length < 4 || json[0] != '"' || json[length - 1] != '"' ||
 		!((json[1] == '{' && json[length - 2] == '}') ||
 		  (json[1] == '[' && json[length - 2] == ']')))
-		return false;
+		return;
 
+	warned = true;
 	ereport(WARNING,
 			(errmsg("state of stream \"%s\" is a JSON string that looks like JSON encoded twice",
 					text_to_cstring(snapshot->stream_id)),
 			 errhint("Give a driver that encodes by itself the value, not its JSON text. state #>> '{}' is the text inside of the string.")));
-	return true;
 }
 
 text *

@@ -78,7 +78,7 @@ extern void validate_state_schema_version(const char *parameter, int64 version);
 extern void validate_not_negative(const char *parameter, int64 value);
 extern void validate_created_at(TimestampTz created_at, TimestampTz now);
 extern void validate_sizes(const StreamSnapshot *snapshot);
-extern bool warn_if_encoded_twice(const StreamSnapshot *snapshot);
+extern void warn_if_encoded_twice(const StreamSnapshot *snapshot);
 
 extern void fetch_external(StreamSnapshot *snapshot);
 

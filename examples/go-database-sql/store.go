@@ -51,7 +51,10 @@ func (s SnapshotStore) Load(ctx context.Context, streamID string, recognized []u
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	return &n, err
+	if err != nil {
+		return nil, err
+	}
+	return &n, nil
 }
 
 // SaveBytes is Save for bytes.
@@ -70,7 +73,10 @@ func (s SnapshotStore) LoadBytes(ctx context.Context, streamID string, recognize
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	return &n, err
+	if err != nil {
+		return nil, err
+	}
+	return &n, nil
 }
 
 // SaveMany saves snapshots of as many streams in one call, and tells of each stream whether it was stored.

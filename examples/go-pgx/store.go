@@ -52,7 +52,10 @@ func (s SnapshotStore) Load(ctx context.Context, streamID string, recognized []u
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
-	return &n, err
+	if err != nil {
+		return nil, err
+	}
+	return &n, nil
 }
 
 // SaveBytes is Save for bytes.
@@ -71,7 +74,10 @@ func (s SnapshotStore) LoadBytes(ctx context.Context, streamID string, recognize
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
-	return &n, err
+	if err != nil {
+		return nil, err
+	}
+	return &n, nil
 }
 
 // SaveMany saves snapshots of as many streams in one call, and tells of each stream whether it was stored.
