@@ -30,6 +30,7 @@ typedef struct Account
 	int64_t		snapshot_number;	/* where the last snapshot is, or 0 */
 } Account;
 
+/* Also anew, to try again after 23505. */
 static int
 account_load(Account *account)
 {
@@ -38,12 +39,19 @@ account_load(Account *account)
 
 	if (rows == NULL)
 		return -1;
+	account->balance = account->sequence_number = account->snapshot_number = 0;
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
+		int64_t		value = strtoll(PQgetvalue(rows, i, 2), NULL, 10);
+
 		account->sequence_number = strtoll(PQgetvalue(rows, i, 0), NULL, 10);
-		account->balance += strtoll(PQgetvalue(rows, i, 2), NULL, 10);
-		if (!PQgetisnull(rows, i, 1))
+		if (PQgetisnull(rows, i, 1))
+			account->balance += value;
+		else
+		{
+			account->balance = value;
 			account->snapshot_number = account->sequence_number;
+		}
 	}
 	PQclear(rows);
 	return 0;

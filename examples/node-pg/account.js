@@ -17,19 +17,18 @@ const REHYDRATE = `
   ORDER BY sequence_number`;
 
 export class Account {
-  balance = 0;
-  sequenceNumber = 0n;
-  snapshotNumber = 0n;
-
   constructor(pool, store, streamId, interval = 100) {
     Object.assign(this, { pool, store, streamId, interval });
   }
 
+  /** Also anew, to try again after 23505. */
   async load() {
     const { rows } = await this.pool.query(REHYDRATE, [
       this.streamId,
       [SCHEMA_VERSION],
     ]);
+    this.balance = 0;
+    this.sequenceNumber = this.snapshotNumber = 0n;
     for (const row of rows) {
       this.sequenceNumber = BigInt(row.sequence_number);
       if (row.state_schema_version === null) {

@@ -5,14 +5,11 @@ import { SnapshotStore } from "./snapshot-store.js";
 const SCHEMA_VERSION = 1;
 
 export class Account {
-  balance = 0;
-  sequenceNumber = 0n;
-  snapshotNumber = 0n;
-
   constructor(sql, store, streamId, interval = 100) {
     Object.assign(this, { sql, store, streamId, interval });
   }
 
+  /** Also anew, to try again after 23505. */
   async load() {
     // The snapshot, if there is one, and the events after it.
     const rows = await this.sql`
@@ -27,6 +24,8 @@ export class Account {
         AND sequence_number > coalesce((SELECT sequence_number FROM snapshot), 0)
         AND sequence_number <= 9223372036854775807 -- always; for the planner
       ORDER BY sequence_number`;
+    this.balance = 0;
+    this.sequenceNumber = this.snapshotNumber = 0n;
     for (const row of rows) {
       this.sequenceNumber = BigInt(row.sequence_number);
       if (row.state_schema_version === null) {

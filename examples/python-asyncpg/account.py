@@ -28,12 +28,12 @@ REHYDRATE = """
 class Account:
     def __init__(self, pool: asyncpg.Pool, store: SnapshotStore, stream_id: str, interval: int = 100):
         self.pool, self.store, self.stream_id, self.interval = pool, store, stream_id, interval
-        self.balance = self.sequence_number = self.snapshot_number = 0
 
     async def load(self) -> None:
-        for self.sequence_number, version, data in await self.pool.fetch(
-            REHYDRATE, self.stream_id, [SCHEMA_VERSION]
-        ):
+        """Also anew, to try again after UniqueViolationError."""
+        rows = await self.pool.fetch(REHYDRATE, self.stream_id, [SCHEMA_VERSION])
+        self.balance = self.sequence_number = self.snapshot_number = 0
+        for self.sequence_number, version, data in rows:
             if version is None:
                 self.balance += json.loads(data)["amount"]
             else:

@@ -19,7 +19,9 @@
 #   load_many         streams [...], versions [...]                   -> {"snapshots": {STREAM: SNAPSHOT, ...}}
 #   forget            as save, in a transaction that is not committed before the connection is given up
 #   account           stream, amounts [NUMBER, ...], interval NUMBER: loads it, and deposits each amount
-#                     -> {"balance", "replayed": events at the load, "saved": snapshots, as strings}
+#                     -> {"balance", "replayed": events at the load, "saved": snapshots, as strings}; with
+#                     "again": true, loads it twice, the same object if that can be, as who deposits once more
+#                     after a 23505
 #   quirk             name: what quirks.json names                    -> what that expects
 #
 # with SNAPSHOT {"sequence", "version", "state"}. What fails is replied to with {"error": {"sqlstate",
@@ -285,6 +287,12 @@ sub account
 	return { op => 'account', stream => $stream, amounts => \@amounts, interval => 3 };
 }
 
+sub again
+{
+	my ($request) = @_;
+	return { %$request, again => $true };
+}
+
 sub balance
 {
 	my ($balance, $replayed, $saved) = @_;
@@ -425,6 +433,12 @@ sub scenario
 	$s = $of->('account-raced');
 	$step->('somebody else was faster', account($s, 1), refused('23505'));
 	$step->('and has not been overwritten', account($s), balance(0, 0, 0));
+	$s = $of->('account-again');
+	$step->('loaded again, without an event', again(account($s, 5)), balance(5, 0, 0));
+	$step->('with one event', again(account($s, 6)), balance(11, 1, 0));
+	$step->('with two, and a snapshot is due', again(account($s, 7)), balance(18, 2, 1));
+	$step->('with a snapshot', again(account($s, 1)), balance(19, 0, 0));
+	$step->('with a snapshot and an event', again(account($s)), balance(19, 1, 0));
 	return @steps;
 }
 

@@ -229,7 +229,8 @@ account(SnapshotStore *store, const json_t *request)
 				saved = 0;
 	size_t		i;
 
-	if (account_load(&account) < 0)
+	if (account_load(&account) < 0 ||
+		(json_is_true(json_object_get(request, "again")) && account_load(&account) < 0))
 		return error_of(store);
 	replayed = account.sequence_number - account.snapshot_number;
 	json_array_foreach(json_object_get(request, "amounts"), i, amount)

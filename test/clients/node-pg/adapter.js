@@ -91,10 +91,11 @@ const operations = {
     }
   },
 
-  async account({ stream, amounts, interval }) {
+  async account({ stream, amounts, interval, again }) {
     const counting = new CountingStore(pool);
     const account = new Account(pool, counting, stream, interval);
     await account.load();
+    if (again) await account.load();
     const replayed = account.sequenceNumber - account.snapshotNumber;
     for (const amount of amounts) await account.deposit(amount);
     return {

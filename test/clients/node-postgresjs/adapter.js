@@ -96,10 +96,11 @@ const operations = {
     }
   },
 
-  async account({ stream, amounts, interval }) {
+  async account({ stream, amounts, interval, again }) {
     const counting = new CountingStore(sql);
     const account = new Account(sql, counting, stream, interval);
     await account.load();
+    if (again) await account.load();
     const replayed = account.sequenceNumber - account.snapshotNumber;
     for (const amount of amounts) await account.deposit(amount);
     return {

@@ -76,7 +76,9 @@ my %operations = (
     },
     account => sub ($request) {
         my $counting = CountingStore->new($dbh);
-        my $account  = Account->new( $dbh, $counting, @$request{qw(stream interval)} );
+        my $load     = sub { Account->new( $dbh, $counting, @$request{qw(stream interval)} ) };
+        my $account  = $load->();
+        $account = $load->() if $request->{again};
         my $replayed = $account->{sequence_number} - $account->{snapshot_number};
         $account->deposit($_) for @{ $request->{amounts} };
         my $saved = $counting->{saved} // 0;

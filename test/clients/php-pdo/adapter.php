@@ -77,7 +77,11 @@ $operations = [
     },
     'account' => function (array $request) use ($pdo) {
         $counting = new CountingStore($pdo);
-        $account = new Account($pdo, $counting, $request['stream'], $request['interval']);
+        $load = fn () => new Account($pdo, $counting, $request['stream'], $request['interval']);
+        $account = $load();
+        if ($request['again'] ?? false) {
+            $account = $load();
+        }
         $replayed = $account->sequenceNumber - $account->snapshotNumber;
         foreach ($request['amounts'] as $amount) {
             $account->deposit($amount);

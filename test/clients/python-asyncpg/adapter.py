@@ -80,6 +80,8 @@ async def account(store, request):
     counting = CountingStore(store.pool)
     account = Account(store.pool, counting, request["stream"], request["interval"])
     await account.load()
+    if request.get("again"):
+        await account.load()
     replayed = account.sequence_number - account.snapshot_number
     for amount in request["amounts"]:
         await account.deposit(amount)

@@ -65,7 +65,9 @@ class Operations
 
   def account(request)
     counting = CountingStore.new(@connection)
-    account = Account.new(@connection, counting, request["stream"], interval: request["interval"])
+    load = -> { Account.new(@connection, counting, request["stream"], interval: request["interval"]) }
+    account = load.call
+    account = load.call if request["again"]
     replayed = account.sequence_number - account.snapshot_number
     request["amounts"].each { |amount| account.deposit(amount) }
     { balance: account.balance.to_s, replayed: replayed.to_s, saved: counting.saved.to_i.to_s }

@@ -33,6 +33,7 @@ type request struct {
 	Snapshots         []snapshot
 	Amounts           []int64
 	Interval          int64
+	Again             bool
 }
 
 var (
@@ -154,6 +155,9 @@ func handle(r request) (object, error) {
 		return forget(n)
 	case "account":
 		a, err := account.Load(ctx, db, r.Stream, r.Interval)
+		if err == nil && r.Again {
+			a, err = account.Load(ctx, db, r.Stream, r.Interval)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,7 @@ struct Request {
     snapshots: Vec<Fields>,
     amounts: Vec<i64>,
     interval: i64,
+    again: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -149,6 +150,9 @@ async fn handle(database: &Database, request: Request) -> Reply {
         }
         "account" => {
             let mut account = Account::load(database.clone(), stream, request.interval).await?;
+            if request.again {
+                account = Account::load(database.clone(), stream, request.interval).await?;
+            }
             for amount in request.amounts {
                 account.deposit(amount).await?;
             }

@@ -27,6 +27,7 @@ struct Request {
     snapshots: Vec<Fields>,
     amounts: Vec<i64>,
     interval: i64,
+    again: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -145,6 +146,9 @@ async fn handle(pool: &Pool, request: Request) -> Reply {
         }
         "account" => {
             let mut account = Account::load(&client, stream, request.interval).await?;
+            if request.again {
+                account = Account::load(&client, stream, request.interval).await?;
+            }
             for amount in request.amounts {
                 account.deposit(amount).await?;
             }

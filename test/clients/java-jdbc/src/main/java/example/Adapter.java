@@ -120,7 +120,11 @@ public final class Adapter {
           }
         }
       case "account":
-        Account account = new Account(dataSource, stream, request.path("interval").longValue());
+        long interval = request.path("interval").longValue();
+        Account account = new Account(dataSource, stream, interval);
+        if (request.path("again").booleanValue()) {
+          account = new Account(dataSource, stream, interval);
+        }
         long replayed = account.sequenceNumber() - account.snapshotSequenceNumber();
         long saved = 0;
         for (JsonNode amount : request.path("amounts")) {
