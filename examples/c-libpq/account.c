@@ -110,14 +110,21 @@ int
 main(int argc, char **argv)
 {
 	const char *url = getenv("DATABASE_URL");
-	SnapshotStore store = {.connection = PQconnectdb(url ? url : "")};
+	SnapshotStore store;
 	Account		account = {.store = &store, .stream_id = argv[1], .interval = 100};
-	int			failed = argc < 2 || account_load(&account) < 0;
+	int			failed;
 
+	if (argc < 2)
+	{
+		fprintf(stderr, "usage: account STREAM [AMOUNT ...]\n");
+		return 1;
+	}
+	store.connection = PQconnectdb(url ? url : "");
+	failed = account_load(&account) < 0;
 	for (int i = 2; i < argc && !failed; i++)
 		failed = account_deposit(&account, strtoll(argv[i], NULL, 10)) < 0;
 	if (failed)
-		fprintf(stderr, "account: %s", argc < 2 ? "which stream?\n" : PQerrorMessage(store.connection));
+		fprintf(stderr, "account: %s", PQerrorMessage(store.connection));
 	else
 		printf("%" PRId64 "\n", account.balance);
 	PQfinish(store.connection);

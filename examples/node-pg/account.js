@@ -68,9 +68,12 @@ export class Account {
   }
 }
 
-// node account.js STREAM [AMOUNT...]
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [streamId, ...amounts] = process.argv.slice(2);
+  if (!streamId) {
+    console.error("usage: node account.js STREAM [AMOUNT...]");
+    process.exit(1);
+  }
   const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL });
   // The loss of an idle connection is the pool's to mend; unheard, it would end the process.
   pool.on("error", (error) => console.error(error.message));

@@ -62,9 +62,12 @@ export class Account {
   }
 }
 
-// node account.js STREAM [AMOUNT...]
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [streamId, ...amounts] = process.argv.slice(2);
+  if (!streamId) {
+    console.error("usage: node account.js STREAM [AMOUNT...]");
+    process.exit(1);
+  }
   const sql = postgres(process.env.DATABASE_URL);
   const account = new Account(sql, new SnapshotStore(sql), streamId);
   await account.load();

@@ -73,9 +73,9 @@ sub _save_if_due ($self) {
     $self->{snapshot_number} = $number;
 }
 
-# perl -I. Account.pm STREAM [AMOUNT...]
 unless (caller) {
     my ( $stream_id, @amounts ) = @ARGV;
+    die "usage: perl -I. Account.pm STREAM [AMOUNT...]\n" unless defined $stream_id;
     my $dbh = DBI->connect( "dbi:Pg:$ENV{DATABASE_URL}", '', '',
         { RaiseError => 1, PrintError => 0, AutoCommit => 1 } );
     my $account = Account->new( $dbh, SnapshotStore->new($dbh), $stream_id );

@@ -93,8 +93,11 @@ function connect(string $url): PDO
     return new PDO($dsn, $url['user'], $url['pass']);
 }
 
-// php account.php STREAM [AMOUNT...]
 if (realpath($argv[0]) === __FILE__) {
+    if ($argc < 2) {
+        fwrite(STDERR, "usage: php account.php STREAM [AMOUNT...]\n");
+        exit(1);
+    }
     $pdo = connect(getenv('DATABASE_URL'));
     $account = new Account($pdo, new SnapshotStore($pdo), $argv[1]);
     foreach (array_slice($argv, 2) as $amount) {

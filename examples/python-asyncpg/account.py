@@ -78,4 +78,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python account.py STREAM [AMOUNT ...]")
     asyncio.run(main())

@@ -65,6 +65,8 @@ class Account:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python account.py STREAM [AMOUNT ...]")
     with ConnectionPool(os.environ["DATABASE_URL"]) as pool:
         account = Account(pool, SnapshotStore(pool), sys.argv[1])
         for amount in sys.argv[2:]:

@@ -70,6 +70,8 @@ class Account:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python account.py STREAM [AMOUNT ...]")
     # SQLAlchemy does not know postgres://, and is to be told which driver.
     engine = create_engine(make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg"))
     account = Account(engine, SnapshotStore(engine), sys.argv[1])

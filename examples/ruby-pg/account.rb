@@ -65,9 +65,9 @@ class Account
   end
 end
 
-# ruby account.rb STREAM [AMOUNT...]
 if __FILE__ == $PROGRAM_NAME
   stream_id, *amounts = ARGV
+  abort "usage: ruby account.rb STREAM [AMOUNT...]" unless stream_id
   connection = PG.connect(ENV.fetch("DATABASE_URL"))
   account = Account.new(connection, SnapshotStore.new(connection), stream_id)
   amounts.each { |amount| account.deposit(Integer(amount)) }

@@ -451,6 +451,9 @@ sub check_program
 	{
 		is(qx(cd "$folder/$client" && exec timeout $patience ./account $arguments), "11\n", "account $arguments");
 	}
+	my $said = qx(cd "$folder/$client" && exec timeout $patience ./account 2>&1);
+	isnt($?, 0, 'account, and nothing else, is an error');
+	like($said, qr/\A.*usage: .+ STREAM \[AMOUNT ?\.\.\.\].*\n\z/, 'and says how to call it');
 }
 
 sub account_off

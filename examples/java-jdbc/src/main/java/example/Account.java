@@ -118,9 +118,15 @@ public final class Account {
     return snapshotSequenceNumber;
   }
 
-  /** Usage: Account STREAM [AMOUNT...], with DATABASE_URL=postgres://user:password@host/database */
   public static void main(String[] arguments) throws SQLException, JsonProcessingException {
-    Account account = new Account(dataSource(System.getenv("DATABASE_URL")), arguments[0], 100);
+    String databaseUrl = System.getenv("DATABASE_URL");
+    if (arguments.length == 0 || databaseUrl == null) {
+      System.err.println(
+          "usage: Account STREAM [AMOUNT...], with"
+              + " DATABASE_URL=postgres://user:password@host/database");
+      System.exit(1);
+    }
+    Account account = new Account(dataSource(databaseUrl), arguments[0], 100);
     for (int i = 1; i < arguments.length; i++) {
       account.deposit(Long.parseLong(arguments[i]));
     }
