@@ -133,20 +133,19 @@ public final class Account {
     System.out.println(account.balance());
   }
 
-  // The driver's own form is jdbc:postgresql://host/database?user=...
+  // The driver knows only jdbc:postgresql://host/database, and takes no user before the host.
   static DataSource dataSource(String databaseUrl) {
-    URI url = URI.create(databaseUrl);
-    String[] user = url.getUserInfo().split(":", 2);
     PGSimpleDataSource dataSource = new PGSimpleDataSource();
     dataSource.setUrl(
-        "jdbc:postgresql://"
-            + url.getHost()
-            + ":"
-            + (url.getPort() == -1 ? 5432 : url.getPort())
-            + url.getPath()
-            + (url.getQuery() == null ? "" : "?" + url.getQuery()));
-    dataSource.setUser(user[0]);
-    dataSource.setPassword(user.length == 1 ? null : user[1]);
+        databaseUrl.replaceFirst("^(jdbc:)?postgres(ql)?://([^/@]*@)?", "jdbc:postgresql://"));
+    String user = URI.create(databaseUrl.replaceFirst("^jdbc:", "")).getUserInfo();
+    if (user != null) {
+      String[] userAndPassword = user.split(":", 2);
+      dataSource.setUser(userAndPassword[0]);
+      if (userAndPassword.length == 2) {
+        dataSource.setPassword(userAndPassword[1]);
+      }
+    }
     return dataSource;
   }
 }

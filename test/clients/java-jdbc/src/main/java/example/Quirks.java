@@ -6,6 +6,7 @@ import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -114,6 +115,21 @@ final class Quirks {
             new SnapshotStore(autoCommitOff()).save(stream, 1, 1, "{}");
             return Map.of("naive", naive, "store", saved(another, stream));
           }
+        case "forms_of_url":
+          String host = databaseUrl.replaceFirst("^.*@", "");
+          List<String> users = new ArrayList<>();
+          for (String url :
+              List.of(
+                  "postgres://app:p%40ss:word@" + host,
+                  "postgresql://" + host + "?user=app",
+                  "jdbc:postgresql://app@" + host,
+                  "jdbc:postgresql://" + host + "?user=app&password=secret")) {
+            PGSimpleDataSource source = (PGSimpleDataSource) Account.dataSource(url);
+            try (Connection one = source.getConnection()) {
+              users.add(query(one, "SELECT current_user") + ":" + source.getPassword());
+            }
+          }
+          return users;
         case "prepared_statements":
           for (long sequence = 1; sequence <= 10; sequence++) {
             query(connection, SnapshotStore.SAVE, stream, sequence, 1L, "{}");
