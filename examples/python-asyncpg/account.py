@@ -64,7 +64,7 @@ class Account:
             state = json.dumps({"balance": self.balance})
             if due and await self.store.save(self.stream_id, self.sequence_number, SCHEMA_VERSION, state):
                 self.snapshot_number = self.sequence_number
-        except asyncpg.PostgresError:  # the event is stored, and the next snapshot makes up for this one
+        except Exception:  # the event is stored, and the next snapshot makes up for this one
             logging.exception("no snapshot of %s", self.stream_id)
 
 
