@@ -363,7 +363,7 @@ END
 *States* are $states; bytes are as long. Where only bytes can be stored, they are the text of the JSON.
 END
 
-	section('The contenders', '', map { item("**$_**: " . comment($_)) } contenders(@all)),
+	section('The contenders', '', map { item("**$_**: " . comment($_)) } grep { comment($_) } contenders(@all)),
 
 	section('Instructions', <<END,
 Instructions of a call; lower is better. In brackets: the ratio to hand.
