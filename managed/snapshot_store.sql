@@ -1,34 +1,25 @@
--- snapshot_store for servers that do not admit it, as hosted ones mostly do not: plain SQL and PL/pgSQL, for
--- PostgreSQL 15 or later and any role that may CREATE in the schema.
+-- snapshot_store for servers that do not admit the extension, as hosted ones mostly do not: the same table, and
+-- functions of the same names, parameters, results and errors (doc/reference.md) as it has with its default
+-- settings, in plain SQL and PL/pgSQL. An application that was written for one runs on the other.
+-- doc/managed.md tells what is not here, what it costs, and how to_extension.sql moves from here to there.
 --
--- It makes the same table, and functions of the same names, parameters, results and errors as the extension
--- with its default settings, which doc/reference.md describes. An application that was written for one runs
--- on the other, and to_extension.sql moves to the extension with all snapshots. What is not here:
+-- It needs PostgreSQL 15 or later, and a role that may CREATE in the first schema of its search_path. It is one
+-- statement, so any client can run it, and in one transaction. What it makes works whatever the search_path of
+-- the caller is, as long as the schema keeps its name. Let nobody CREATE in the schema whom you do not trust.
+-- Applications need the same as of the extension: GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_store TO app.
 --
---   durability   synchronous_commit decides whether a committed save survives a crash: leave it on
---   history      a stream has one snapshot, as with keep and keep_versions at 1; CHECK (slot = 0) sees to it
---   settings     none: a SET snapshot_store.keep = 2, or enabled = off, changes nothing and is no error
---   upkeep       no snapshot_census, snapshot_outdated and snapshot_purge; plain SQL on the table does it
---   guards       a table that was made unlogged, or altered, is not refused
---   speed        of 0.5 KB, a load takes 1.7 times the server's work, a save 2.7 times; what a client sees
---                of that: loads 0.74, saves 1.01, in batches of 100 0.92 and 0.93 times as many a second
---                (scripts/bench instructions batches; doc/managed.md)
---
--- It is one statement, so any client can run it, and in one transaction. It takes the first schema of the
--- search_path, and what it makes works there whatever the search_path of the caller is. Do not rename the
--- schema, and let nobody CREATE in it whom you do not trust. Applications need the same as of the extension:
--- GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_store TO app.
---
--- snapshot_store_version() tells what is there. A newer file than that, when it is run, replaces the functions
--- and leaves snapshots and privileges as they are. One of the same version does nothing. Where the extension
--- is, or something newer, it is an error, and nothing is changed.
+-- snapshot_store_version() tells what is there. A newer file replaces the functions and leaves snapshots and
+-- privileges as they are; the same file does nothing. Where the extension is, or something newer, or anything
+-- of another role that passes for a part of this, it is an error, and nothing is changed.
 
 DO $install$
 DECLARE
 	this CONSTANT text := '1.0';
 	there text;
-	path CONSTANT text := current_setting('search_path');
-	schema CONSTANT text := current_schema();
+	path CONSTANT text := pg_catalog.current_setting('search_path');
+	schema CONSTANT text := pg_catalog.current_schema();
+	here CONSTANT oid := pg_catalog.quote_ident(schema)::pg_catalog.regnamespace;
+	planted text;
 	kind record;
 	upsert CONSTANT text := $$ON CONFLICT (stream_id, slot) DO UPDATE SET
 			state_schema_version = excluded.state_schema_version, sequence_number = excluded.sequence_number,
@@ -38,19 +29,31 @@ DECLARE
 			OR kept.sequence_number < excluded.sequence_number
 			OR kept.sequence_number = excluded.sequence_number AND $7$$;
 BEGIN
-	IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'snapshot_store') THEN
+	-- Until it is known whose all is that is there, none of it is called.
+	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+	IF EXISTS (SELECT FROM pg_extension WHERE extname = 'snapshot_store') THEN
 		RAISE EXCEPTION 'this database has the extension snapshot_store' USING ERRCODE = '42710',
 			DETAIL = 'It has the same functions, and more. Nothing was changed.';
-	END IF;
-	IF schema ~ '["$''\\]' THEN
-		RAISE EXCEPTION 'the extension could not be in schema %, whose name contains one of "$''\', schema
+	ELSIF schema IS NULL THEN
+		RAISE EXCEPTION 'no schema of the search_path exists' USING ERRCODE = '3F000';
+	ELSIF schema ~ '["$'']' OR strpos(schema, chr(92)) > 0 THEN -- a backslash
+		RAISE EXCEPTION 'the extension could not be in schema %, whose name has a quote, $ or backslash', schema
 			USING ERRCODE = '0A000';
 	END IF;
-	-- Here everything is made, and by FROM CURRENT the functions look for it here.
-	PERFORM set_config('search_path', quote_ident(schema) || ', pg_temp', true);
-	IF to_regprocedure('snapshot_store_version()') IS NOT NULL THEN
-		there := snapshot_store_version();
+	SELECT format('%s of role %s', object, quote_ident(pg_get_userbyid(owner))) INTO planted FROM (
+		SELECT oid::regprocedure::text, proowner FROM pg_proc AS p
+		WHERE pronamespace = here AND (proname ~ '^snapshot_' OR EXISTS (
+			SELECT FROM pg_proc AS c, pg_roles AS r WHERE c.pronamespace = 'pg_catalog'::regnamespace
+				AND c.proname = p.proname AND r.oid = p.proowner AND NOT rolsuper))
+		UNION ALL SELECT oid::regtype::text, typowner FROM pg_type WHERE typnamespace = here
+			AND typname IN ('snapshot_store', 'loaded_snapshot', 'loaded_snapshot_bytea')
+	) AS those (object, owner) WHERE pg_get_userbyid(owner) <> current_user LIMIT 1;
+	IF planted IS NOT NULL THEN
+		RAISE EXCEPTION 'in the way is %', planted USING ERRCODE = '42723', DETAIL = 'Nothing was changed.',
+			HINT = 'If you trust that role, SET ROLE to it first; if not, take a schema in which it may not CREATE.';
 	END IF;
+	SELECT substring(pg_get_function_sqlbody(oid) FROM '''(.*)''') INTO there FROM pg_proc
+	WHERE pronamespace = here AND proname = 'snapshot_store_version' AND pronargs = 0;
 	IF there = this THEN
 		RAISE NOTICE 'snapshot_store % is in schema "%" already: nothing was changed', there, schema;
 		PERFORM set_config('search_path', path, true);
@@ -60,6 +63,8 @@ BEGIN
 			USING ERRCODE = '42710', DETAIL = 'Nothing was changed.';
 	END IF;
 
+	-- Here everything is made, and by FROM CURRENT the functions look for it here.
+	PERFORM set_config('search_path', quote_ident(schema) || ', pg_temp', true);
 	IF there IS NULL THEN
 		CREATE TABLE snapshot_store (
 			stream_id text COLLATE "C" NOT NULL CHECK (octet_length(stream_id) BETWEEN 1 AND 2000),
@@ -291,27 +296,18 @@ BEGIN
 	COMMENT ON FUNCTION snapshot_info IS 'tells what is kept for a stream, without its state';
 
 	CREATE OR REPLACE FUNCTION snapshot_should_take(event_count bigint, last_sequence_number bigint,
-		snapshot_interval bigint) RETURNS boolean
-	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
-	DECLARE
-		valid CONSTANT boolean := snapshot_store_check_count('event_count', $1)
-			AND snapshot_store_check_count('last_sequence_number', coalesce($2, 0))
-			AND snapshot_store_check_count('snapshot_interval', $3);
-	BEGIN
-		RETURN $3 > 0 AND $1 > coalesce($2, 0) AND $1 - coalesce($2, 0) >= $3;
-	END $$;
+		snapshot_interval bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN snapshot_store_check_count('event_count', $1)
+		AND snapshot_store_check_count('last_sequence_number', coalesce($2, 0))
+		AND snapshot_store_check_count('snapshot_interval', $3)
+		AND $3 > 0 AND $1 > coalesce($2, 0) AND $1 - coalesce($2, 0) >= $3;
 	COMMENT ON FUNCTION snapshot_should_take IS 'tells whether so many events came since the last snapshot';
 
 	CREATE OR REPLACE FUNCTION snapshot_due(stream_id text, recognized_schema_versions bigint[], event_count bigint,
-		snapshot_interval bigint) RETURNS boolean
-	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
-	#variable_conflict use_column
-	DECLARE
-		valid CONSTANT boolean := snapshot_store_check_stream($1) AND snapshot_store_check_recognized($2);
-	BEGIN
-		RETURN snapshot_should_take($3, (SELECT sequence_number FROM snapshot_store
-			WHERE stream_id = $1 AND slot = 0 AND state_schema_version = ANY ($2)), $4);
-	END $$;
+		snapshot_interval bigint) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT AS $$
+		SELECT snapshot_store_check_stream($1) AND snapshot_store_check_recognized($2) AND snapshot_should_take($3,
+			(SELECT sequence_number FROM snapshot_store AS s
+			 WHERE s.stream_id = $1 AND slot = 0 AND state_schema_version = ANY ($2)), $4) $$;
 	COMMENT ON FUNCTION snapshot_due IS 'tells whether so many events came since the stored, recognized snapshot';
 
 	CREATE OR REPLACE FUNCTION snapshot_delete(stream_id text, max_sequence_number bigint DEFAULT NULL,

@@ -19,7 +19,7 @@ my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', "autovacuum = off\njit = off\nmax_connections = 30\ntimezone = UTC");
 $node->start;
-$node->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach 'postgres SUPERUSER', qw(plain app reader);
+$node->safe_psql('postgres', "CREATE ROLE $_ LOGIN") foreach 'postgres SUPERUSER', qw(plain app reader mallory);
 
 # A database of the role plain, in whose schema public it may create.
 sub database
@@ -73,7 +73,6 @@ my $before = $node->safe_psql('hosted', $written);
 like(as('plain', 'hosted', "$there $script"), qr/^psql:\S+ NOTICE:  snapshot_store 1\.0 is in schema .* already: nothing was changed$/,
 	'a second time it says so');
 is($node->safe_psql('hosted', $written), $before, 'and changes nothing');
-like(as('plain', 'hosted', "SET search_path = nowhere; $script"), qr/ERROR:  no schema has been selected/, 'without a schema it is an error');
 like(as('postgres', 'hosted', qq{SET search_path = "its ""own"""; $script}), qr/ERROR:  the extension could not be in schema its "own"/,
 	'and so it is in one where the extension could not be');
 
@@ -81,7 +80,10 @@ like(as('postgres', 'hosted', qq{SET search_path = "its ""own"""; $script}), qr/
 
 database($_) foreach qw(fresh older);
 my $older = $script =~ s/text := '1\.0'/text := '0.10'/r =~ s/RETURN FOUND;/RETURN NULL;/r =~ s/'tells/'told/gr;
-is(as('plain', 'fresh', "$script GRANT SELECT ON snapshot_store TO reader"), '', 'a fresh install');
+like(as('plain', 'fresh', "SET search_path = nowhere; $script"), qr/ERROR:  no schema of the search_path exists/,
+	'without a schema it is an error, and not in another');
+is(as('plain', 'fresh', "SET standard_conforming_strings = off; $script GRANT SELECT ON snapshot_store TO reader"), '',
+	'a fresh install, where backslashes escape');
 is(as('plain', 'older', qq{$older GRANT SELECT ON snapshot_store TO reader;
 	SELECT snapshot_save('a', 1, 1, '1') IS NULL, snapshot_store_version()}), 't|0.10', 'and one of an older version');
 isnt($node->safe_psql('older', $made), $node->safe_psql('fresh', $made), 'which is another');
@@ -96,6 +98,33 @@ database('extended', 'CREATE EXTENSION snapshot_store', 'CREATE SCHEMA another')
 like(as('postgres', 'extended', "SET search_path = another; $script"), qr/ERROR:  this database has the extension/,
 	'where the extension is, it is an error');
 is($node->safe_psql('extended', q{SELECT count(*) FROM pg_class WHERE relnamespace = 'another'::regnamespace}), 0, 'and makes nothing');
+
+# ---- what somebody has planted ---------------------------------------------------------------
+
+database('planted', 'GRANT CREATE ON SCHEMA public TO mallory');
+my $attack = q{LANGUAGE plpgsql AS $$ BEGIN ALTER ROLE mallory SUPERUSER; RETURN '0.1'; END $$};
+foreach my $planted (
+	"FUNCTION snapshot_store_version() RETURNS text $attack", "FUNCTION format(text, text, text) RETURNS text $attack",
+	"FUNCTION snapshot_save() RETURNS text $attack", 'TYPE loaded_snapshot AS (state json)',
+	'DOMAIN loaded_snapshot_bytea AS text', 'TABLE snapshot_store (stream_id text)')
+{
+	my ($kind, $name) = split /[ (]/, $planted;
+
+	$node->safe_psql('planted', "SET ROLE mallory; CREATE $planted");
+	like(as($_, 'planted', $script), qr/ERROR:  in the way is public\.$name\S* of role mallory$/m, "$_ is told of a planted $name")
+		foreach qw(postgres plain);
+	$node->safe_psql('planted', "DROP $kind public.$name");
+}
+$node->safe_psql('planted', 'CREATE FUNCTION format(point) RETURNS point RETURN $1');
+is(as('plain', 'planted', $script), '', 'what a superuser, or an extension of one, has made is not in the way');
+like(as('postgres', 'planted', $_), qr/ERROR: .* role plain\nDETAIL: .*\nHINT:  If you trust that role, SET ROLE/, 'only the owner runs it again, or moves it')
+	foreach $script, $move;
+$node->safe_psql('planted', "SET ROLE mallory; CREATE FUNCTION snapshot_load() RETURNS text $attack");
+like(as('plain', 'planted', $move), qr/ERROR:  public\.snapshot_load\(\) belongs to role mallory/, 'and nothing of others is moved');
+$node->safe_psql('planted', 'DROP FUNCTION snapshot_load()');
+$node->safe_psql('planted', "SET ROLE plain; CREATE OR REPLACE FUNCTION snapshot_store_version() RETURNS text $attack");
+unlike(as('postgres', 'planted', "SET ROLE plain; $_"), qr/permission denied/, 'the version is read, and not run') foreach $script, $move;
+is($node->safe_psql('planted', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'}), 'f', 'nobody became a superuser');
 
 # ---- the answers of the extension -----------------------------------------------------------
 
@@ -251,6 +280,20 @@ foreach my $save (q{SELECT snapshot_save('s1', 2000000000, 1, '{}')}, q{SELECT *
 	$node->safe_psql('crowded', q{SELECT snapshot_save(s, 1, 1, '{}') FROM unnest('{s1,s2}'::text[]) AS s});
 }
 
+# A save that is refused locks the row here, and with the extension not.
+foreach my $of ([ fresh => 0 ], [ extended => 1 ])
+{
+	my ($database, $free) = @$of;
+	my $refused = $node->background_psql($database);
+
+	$node->safe_psql($database, q{SELECT snapshot_save('refused', 2, 1, '{}')});
+	is($refused->query_safe(q{BEGIN; SELECT snapshot_save('refused', 1, 1, '{}')}), 'f', "$database: a save is refused");
+	is($node->safe_psql($database, q{SELECT count(*) FROM (SELECT FROM snapshot_store WHERE stream_id = 'refused' FOR UPDATE SKIP LOCKED) AS s}),
+		$free, 'the row is ' . ($free ? 'free' : 'locked'));
+	$refused->query_safe('COMMIT');
+	$refused->quit;
+}
+
 # ---- a dump ---------------------------------------------------------------------------------
 
 my $dump = $node->basedir . '/dump.sql';
@@ -265,24 +308,34 @@ is(as('plain', 'restored', $script) =~ /already/, 1, 'and its version');
 
 # ---- the move -------------------------------------------------------------------------------
 
-database('moved', $script);
+database('moved', "SET ROLE plain; $script");
 like(as('plain', 'crowded', "SET search_path = pg_temp; $move"), qr/ERROR:  schema .* has nothing of/, 'where it is not, there is nothing to move');
 $node->safe_psql('moved', q{
-	ALTER TABLE snapshot_store OWNER TO plain;
 	GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_store TO app; GRANT SELECT ON snapshot_store TO reader WITH GRANT OPTION;
 	SELECT snapshot_save('s' || n, n, n % 3, to_json(repeat('x', n * 10)), CASE WHEN n % 2 = 0 THEN '{"m": 1}'::json END),
 		snapshot_save_bytea('b' || n, n, 4294967295, sha512(n::text::bytea)) FROM generate_series(1, 500) AS n});
 foreach my $added (
 	'CREATE INDEX added ON snapshot_store (created_at)', 'ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY',
-	'CREATE PUBLICATION added FOR TABLE snapshot_store', 'GRANT SELECT (state) ON snapshot_store TO app',
+	'CREATE POLICY added ON snapshot_store USING (true)', 'ALTER TABLE snapshot_store FORCE ROW LEVEL SECURITY',
+	'CREATE PUBLICATION added FOR TABLE snapshot_store', 'CREATE PUBLICATION added FOR ALL TABLES',
+	'CREATE PUBLICATION added FOR TABLES IN SCHEMA public', 'GRANT SELECT (state) ON snapshot_store TO app',
 	'ALTER TABLE snapshot_store ADD tenant text', 'ALTER TABLE snapshot_store ADD CHECK (slot < 5)',
+	'ALTER TABLE snapshot_store REPLICA IDENTITY FULL', 'ALTER TABLE snapshot_store SET (fillfactor = 50)',
+	'ALTER TABLE snapshot_store RESET (fillfactor)', 'ALTER TABLE snapshot_store SET (toast.autovacuum_enabled = off)',
+	'ALTER TABLE snapshot_store ALTER metadata TYPE text', q(ALTER TABLE snapshot_store ALTER metadata SET DEFAULT 'null'),
+	'ALTER TABLE snapshot_store ALTER stream_id TYPE text COLLATE "POSIX"',
+	'CREATE STATISTICS added ON slot, state_schema_version FROM snapshot_store',
+	'CREATE RULE added AS ON DELETE TO snapshot_store DO NOTHING',
 	'CREATE TRIGGER added AFTER INSERT ON snapshot_store EXECUTE FUNCTION suppress_redundant_updates_trigger()')
 {
-	like(as('postgres', 'moved', "BEGIN; $added; $move"), qr/ERROR:  table snapshot_store has what the move would lose/, "it refuses to lose: $added");
+	like(as('postgres', 'moved', "BEGIN; $added; SET ROLE plain; $move"), qr/ERROR:  table snapshot_store has what the move would lose/,
+		"it refuses to lose: $added");
 }
-like(as('postgres', 'moved', "BEGIN; CREATE VIEW v AS SELECT * FROM snapshot_load('s1', '{1}'); $move"),
+like(as('plain', 'moved', "BEGIN; REVOKE EXECUTE ON FUNCTION snapshot_delete FROM public; $move"), qr/ERROR:  the functions of the extension are everybody's/,
+	'or a privilege on a function');
+like(as('plain', 'moved', "BEGIN; CREATE VIEW v AS SELECT * FROM snapshot_load('s1', '{1}'); $move"),
 	qr/ERROR:  cannot drop .*depend/, 'or what depends on it');
-like(as('app', 'moved', $move), qr/ERROR:  permission denied|must be owner/, 'it is not for everybody');
+like(as('app', 'moved', $move), qr/ERROR:  .* belongs to role plain/, 'it is not for everybody');
 my $privileges = q{SELECT relowner::regrole, grantee::regrole, privilege_type, is_grantable FROM pg_class, aclexplode(relacl)
 	WHERE relname = 'snapshot_store' ORDER BY 2, 3};
 my ($rows_before, $privileges_before) = ($node->safe_psql('moved', $rows), $node->safe_psql('moved', $privileges));
@@ -292,9 +345,13 @@ $session->query_safe(q{PREPARE load AS SELECT sequence_number FROM snapshot_load
 $session->query_safe(q{EXECUTE load('s1', '{1}'); EXECUTE save('s1', 2)}) foreach 1 .. 6;
 $rows_before = $node->safe_psql('moved', $rows);
 
-# A save comes in while it is moved.
+# Default privileges of the superuser, by whom CREATE EXTENSION makes the table, add nothing.
+$node->safe_psql('moved', 'ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO public, mallory, reader');
+
+# A save comes in while it is moved, and what was added and removed before is no matter.
 my $mover = $node->background_psql('moved', extra_params => [ '-U', 'plain' ], on_error_stop => 0);
-$mover->query("BEGIN; $move");
+$mover->query("ALTER TABLE snapshot_store ADD tenant text, ADD CHECK (slot < 5); ALTER TABLE snapshot_store DROP tenant,
+	DROP CONSTRAINT snapshot_store_slot_check1; BEGIN; $move");
 like($mover->{stderr}, qr/NOTICE:  the extension snapshot_store is in schema public, with 1000 snapshots$/m,
 	'the owner of the database, no superuser, moves it');
 my $printed = '';
@@ -317,7 +374,8 @@ is($node->safe_psql('moved', q{
 is($node->safe_psql('moved', q{SELECT count(*) FROM snapshot_info('s1')}), 2, 'from the first save on');
 like(as('plain', 'moved', $move), qr/ERROR:  schema .* has nothing of/, 'a second time there is nothing to move');
 
-like(as('postgres', 'hosted', "$there $move"), qr{with 1 snapshots$}, 'a superuser moves it, too, out of any schema');
-is($node->safe_psql('hosted', q{SELECT relowner::regrole FROM pg_class WHERE relname = 'snapshot_store'}), 'plain', 'and leaves it to its owner');
+$node->safe_psql('hosted', 'GRANT CREATE ON DATABASE hosted TO plain');
+like(as('postgres', 'hosted', "$there SET ROLE plain; $move"), qr{with 1 snapshots$}, 'a superuser moves it as its owner, out of any schema');
+is($node->safe_psql('hosted', q{SELECT relowner::regrole FROM pg_class WHERE relname = 'snapshot_store'}), 'plain', 'and it stays its owner\'s');
 
 done_testing();
