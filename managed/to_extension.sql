@@ -21,7 +21,7 @@ BEGIN
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 	SELECT substring(pg_get_function_sqlbody(oid) FROM '''(.*)''') INTO version FROM pg_proc
 	WHERE pronamespace = schema::regnamespace AND proname = 'snapshot_store_version' AND pronargs = 0;
-	IF version IS NULL OR to_regclass(schema || '.snapshot_store') IS NULL THEN
+	IF version IS NULL THEN
 		RAISE EXCEPTION 'schema % has nothing of managed/snapshot_store.sql', schema USING ERRCODE = '55000',
 			HINT = 'The schema is the first of the search_path.';
 	ELSIF version <> '1.0' THEN
@@ -58,7 +58,7 @@ BEGIN
 
 	PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
 	SELECT relacl INTO grants FROM pg_class AS c
-	WHERE oid = (schema || '.snapshot_store_managed')::regclass AND relkind = 'r' AND relreplident = 'd'
+	WHERE oid = (schema || '.snapshot_store_managed')::regclass AND relreplident = 'd'
 		AND NOT relrowsecurity AND NOT relforcerowsecurity AND reltablespace = 0
 		AND ARRAY(SELECT unnest(reloptions) ORDER BY 1) = '{fillfactor=65,toast_tuple_target=4064}'
 		AND '{autovacuum_vacuum_cost_delay=0}' = (SELECT reloptions FROM pg_class WHERE oid = c.reltoastrelid)
@@ -76,7 +76,7 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'table snapshot_store has what the move would lose' USING ERRCODE = '55000',
 			DETAIL = 'Row security, a policy, rule, trigger, index, constraint, default, statistics, column, type, '
-				'column grant, publication, replica identity, tablespace or storage parameter.',
+				'parent, column grant, publication, replica identity, tablespace or storage parameter.',
 			HINT = 'Remove it before, and make it again after, in the same transaction.';
 	END IF;
 	EXECUTE 'CREATE EXTENSION snapshot_store SCHEMA ' || schema;
