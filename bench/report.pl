@@ -285,7 +285,7 @@ sub comment
 	open(my $file, '<', "bench/contenders/$_[0].sql")
 	  or return $_[0] eq 'redis' ? 'Redis with `appendonly yes`, `appendfsync always`.' : '';
 	my $text = '';
-	while (<$file>) { last unless s/^-- (?!like )//; $text .= $_ }
+	while (my $line = <$file>) { last unless $line =~ s/^-- (?!like )//; $text .= $line }
 	return $text;
 }
 
