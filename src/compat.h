@@ -57,6 +57,9 @@
 #define object_aclcheck(class, object, role, mode) \
 	(AssertMacro((class) == NamespaceRelationId), \
 	 pg_namespace_aclcheck(object, role, mode))
+#define object_ownercheck(class, object, role) \
+	(AssertMacro((class) == RelationRelationId), \
+	 pg_class_ownercheck(object, role))
 #endif
 
 /* 18 has NOT NULL constraints that are not valid for every row. */
@@ -112,6 +115,17 @@ set_needed_privileges(Query *query, RangeTblEntry *entry, AclMode needed)
 	addRTEPermissionInfo(&query->rteperminfos, entry)->requiredPerms = needed;
 #endif
 }
+
+/* 17 has a registry of dynamic shared memory, 19 passes an argument on. */
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#define HAVE_SHARED_MEMORY_REGISTRY
+#if PG_VERSION_NUM < 190000
+#define GetNamedDSMSegment(name, size, init_callback, found, arg) \
+	((void) (init_callback), \
+	 (GetNamedDSMSegment) (name, size, (void (*) (void *)) (arg), found))
+#endif
+#endif
 
 /* 16 tells apart which indexes an update concerns. */
 #if PG_VERSION_NUM < 160000

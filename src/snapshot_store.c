@@ -12,6 +12,8 @@
  *		table_secured.c		... also under row security
  *		table_sql.c			... by SPI
  *		upkeep.c			what concerns many streams: census, work list, purge
+ *		statistics.c		what the store has done, counted
+ *		shared_memory.c		... where all sessions see it
  */
 #include "postgres.h"
 
@@ -25,6 +27,7 @@
 #include "compat.h"
 #include "retention.h"
 #include "settings.h"
+#include "statistics.h"
 
 PG_MODULE_MAGIC_EXT(
 					.name = "snapshot_store",
@@ -139,5 +142,12 @@ _PG_init(void)
 								 "\"auto\" uses access methods directly where that is safe; \"sql\" never does.",
 								 &snapshot_store_access_path, ACCESS_PATH_AUTO, access_path_options,
 								 PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_defined("snapshot_store.track"))
+		DefineCustomBoolVariable("snapshot_store.track",
+								 "Whether loads and saves are counted.",
+								 NULL,
+								 &snapshot_store_track, true,
+								 PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("snapshot_store");
+	statistics_reserve();
 }

@@ -19,6 +19,7 @@
 #include "relation.h"
 #include "retention.h"
 #include "settings.h"
+#include "statistics.h"
 #include "store.h"
 
 /*
@@ -195,6 +196,21 @@ refuse_moving_stream(const text *stream_id)
 			 errhint("Look at the triggers and rules of table \"%s\".", TABLE_NAME)));
 }
 
+/* Why does the rule refuse a snapshot? */
+static Counter
+refusal(const SnapshotHeader *header, const StreamRows *rows)
+{
+	for (int i = 0; i < rows->count; i++)
+	{
+		const SnapshotHeader *kept = &rows->kept[i].header;
+
+		if (kept->state_schema_version == header->state_schema_version &&
+			kept->sequence_number == header->sequence_number)
+			return SAVES_SAME;
+	}
+	return SAVES_OLDER;
+}
+
 /*
  * Save a snapshot into the open table; false if a newer one is kept, or, unless
  * it is to be replaced, one of the same sequence number.
@@ -226,6 +242,7 @@ save(const StoreTable *table, StreamSnapshot *snapshot, bool replace)
 	int			rounds_in_vain = 0;
 	bool		done = false;
 	bool		stored = false;
+	bool		refused = false;
 
 	while (!done)
 	{
@@ -233,8 +250,9 @@ save(const StoreTable *table, StreamSnapshot *snapshot, bool replace)
 		RetentionPlan plan;
 		bool		own_is_there = false;
 		bool		in_vain = false;
-		bool		refused = false;
 
+		if (result == WRITE_RACED)
+			count_for_stream(SAVE_RETRIES, snapshot->stream_id);
 		begin_round(table, snapshot->stream_id, &rows, &last_rows);
 		if (inserted)
 			own_is_there = take_slot_zero(&rows, &own);
@@ -290,6 +308,11 @@ save(const StoreTable *table, StreamSnapshot *snapshot, bool replace)
 		}
 		PopActiveSnapshot();
 	}
+	if (stored)
+		count_stored(snapshot);
+	else
+		count_for_stream(refused ? SAVES_SUPPRESSED :
+						 refusal(&snapshot->header, &rows), snapshot->stream_id);
 	return stored;
 }
 
@@ -308,7 +331,10 @@ store_save(Oid function, StreamSnapshot *snapshot, bool replace)
 	bool		stored;
 
 	if (!snapshot_store_enabled)
+	{
+		count_for_stream(SAVES_OFF, snapshot->stream_id);
 		return false;
+	}
 
 	store_table_open(function, SAVE_PRIVILEGES, &table);
 	stored = save(&table, snapshot, replace);
@@ -362,8 +388,14 @@ store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool replace
 					 errhint("Save only the last snapshot of each stream.")));
 	}
 
+	if (count > 0)
+		count_batch(SAVE_BATCHES, SAVE_BATCH_STREAMS, snapshots[0].stream_id, count);
 	if (!snapshot_store_enabled)
+	{
+		for (int i = 0; i < count; i++)
+			count_for_stream(SAVES_OFF, snapshots[i].stream_id);
 		return;
+	}
 
 	store_table_open(function, SAVE_PRIVILEGES, &table);
 	each = AllocSetContextCreate(caller, "snapshot_store batch",
@@ -398,9 +430,10 @@ free_copies(StreamSnapshot *snapshot)
 
 /*
  * Find the most recent of a stream's recognized snapshots within bounds.  Its
- * state and metadata come along, possibly toasted, if with_state.
+ * state and metadata come along, possibly toasted, if with_state.  Returns
+ * LOADS_FOUND, or why there is none.
  */
-static bool
+static Counter
 find_most_recent(const StoreTable *table, text *stream_id,
 				 const RecognizedVersions *recognized,
 				 const SnapshotBounds *bounds, bool with_state,
@@ -409,12 +442,16 @@ find_most_recent(const StoreTable *table, text *stream_id,
 	TableScan	scan;
 	StreamSnapshot row;
 	bool		any = false;
+	Counter		result = LOADS_NOT_FOUND;
 
 	table->access->scan_begin(table, stream_id, recognized, with_state, &scan);
 	while (table->access->scan_next(&scan, &row))
 	{
 		if (bounds != NULL && !is_within_bounds(&row.header, bounds))
+		{
+			result = LOADS_OUT_OF_BOUNDS;
 			continue;
+		}
 		if (any && !is_more_recent(&row.header, &found->header))
 			continue;
 		if (any && with_state)
@@ -429,8 +466,13 @@ find_most_recent(const StoreTable *table, text *stream_id,
 				found->metadata = datumCopy(row.metadata, false, -1);
 		}
 	}
+	if (any)
+		result = LOADS_FOUND;
+	else if (result == LOADS_NOT_FOUND && snapshot_store_track && with_state &&
+			 table->access->scan_passed_over(table, stream_id, &scan))
+		result = LOADS_UNRECOGNIZED;
 	table->access->scan_end(&scan);
-	return any;
+	return result;
 }
 
 /*
@@ -470,10 +512,17 @@ load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
 	 const RecognizedVersions *recognized, const SnapshotBounds *bounds,
 	 StreamSnapshot *found)
 {
-	if (!find_most_recent(table, stream_id, recognized, bounds, true, found))
+	Counter		result = find_most_recent(table, stream_id, recognized, bounds,
+										  true, found);
+
+	if (result != LOADS_FOUND)
+	{
+		count_for_stream(result, stream_id);
 		return false;
+	}
 	found->stream_id = stream_id;
 	check_kind(function, found, kind);
+	count_found(found);
 
 	/*
 	 * A parallel worker's lock of the table ends with it, maybe before the
@@ -502,7 +551,10 @@ store_load(Oid function, text *stream_id, StateKind kind,
 	bool		any;
 
 	if (!snapshot_store_enabled)
+	{
+		count_for_stream(LOADS_OFF, stream_id);
 		return false;
+	}
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
 	any = load(function, &table, stream_id, kind, recognized, bounds, found);
@@ -525,8 +577,14 @@ store_load_many(Oid function, text **stream_ids, int count, StateKind kind,
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext each;
 
+	if (count > 0)
+		count_batch(LOAD_BATCHES, LOAD_BATCH_STREAMS, stream_ids[0], count);
 	if (!snapshot_store_enabled)
+	{
+		for (int i = 0; i < count; i++)
+			count_for_stream(LOADS_OFF, stream_ids[i]);
 		return;
+	}
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
 	each = AllocSetContextCreate(caller, "snapshot_store batch",
@@ -564,7 +622,7 @@ store_is_due(Oid function, text *stream_id, const RecognizedVersions *recognized
 		return false;
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
-	any = find_most_recent(&table, stream_id, recognized, NULL, false, &last);
+	any = find_most_recent(&table, stream_id, recognized, NULL, false, &last) == LOADS_FOUND;
 	store_table_close(&table);
 	return should_take_snapshot(event_count,
 								any ? last.header.sequence_number : 0,

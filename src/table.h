@@ -50,6 +50,9 @@ typedef struct StoreTable
 	const TableAccess *access;
 } StoreTable;
 
+/* How many of the entries that a scan passes over it remembers. */
+#define MAX_PASSED_OVER		8
+
 /* A scan over one stream's rows. */
 typedef struct TableScan
 {
@@ -59,6 +62,8 @@ typedef struct TableScan
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
 	const TablePolicies *policies;	/* those of the table */
+	int			passed_over;	/* entries of unrecognized versions */
+	ItemPointerData passed_over_tids[MAX_PASSED_OVER];
 	/* the sql way */
 	const text *stream_id;
 	struct SPITupleTable *rows;
@@ -86,6 +91,13 @@ struct TableAccess
 	bool		(*scan_next) (TableScan *scan, StreamSnapshot *snapshot);
 	void		(*scan_end) (TableScan *scan);
 
+	/*
+	 * Of a scan that has come to its end: are there rows of unrecognized
+	 * versions?
+	 */
+	bool		(*scan_passed_over) (const StoreTable *table, text *stream_id,
+									 TableScan *scan);
+
 	/* Lock a row against other savers (FOR NO KEY UPDATE). */
 	WriteResult (*lock) (const StoreTable *table, text *stream_id,
 						 const SnapshotHeader *row);
@@ -109,6 +121,8 @@ extern void table_direct_scan_begin(const StoreTable *table, text *stream_id,
 									bool with_states, TableScan *scan);
 extern bool table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot);
 extern void table_direct_scan_end(TableScan *scan);
+extern bool table_sql_scan_passed_over(const StoreTable *table, text *stream_id,
+									   TableScan *scan);
 
 extern TablePolicies *table_policies_open(Relation relation);
 extern void table_policies_close(TablePolicies *policies);

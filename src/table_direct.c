@@ -55,6 +55,7 @@ table_direct_scan_begin(const StoreTable *table, text *stream_id,
 	scan->index_scan->xs_want_itup = recognized != NULL;
 	index_rescan(scan->index_scan, &key, 1, NULL, 0);
 	scan->row = table_slot_create(table->relation, NULL);
+	scan->passed_over = 0;
 }
 
 bool
@@ -76,7 +77,11 @@ table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 
 			if (isnull ||
 				!is_recognized(scan->recognized, DatumGetInt64(version)))
+			{
+				if (scan->passed_over < MAX_PASSED_OVER)
+					scan->passed_over_tids[scan->passed_over++] = index_scan->xs_heaptid;
 				continue;
+			}
 		}
 		if (index_fetch_heap(index_scan, scan->row) &&
 			(scan->policies == NULL ||
@@ -100,6 +105,21 @@ table_direct_scan_end(TableScan *scan)
 {
 	ExecDropSingleTupleTableSlot(scan->row);
 	index_endscan(scan->index_scan);
+}
+
+/* The entries of rows that are gone stay in the index until they are removed. */
+static bool
+direct_scan_passed_over(const StoreTable *table, text *stream_id, TableScan *scan)
+{
+	for (int i = 0; i < scan->passed_over; i++)
+	{
+		bool		all_dead = false;
+
+		if (table_index_fetch_tuple_check(table->relation, &scan->passed_over_tids[i],
+										  GetActiveSnapshot(), &all_dead))
+			return true;
+	}
+	return false;
 }
 
 /* What access methods say about a row that is locked or overwritten. */
@@ -236,6 +256,7 @@ const TableAccess direct_access = {
 	.scan_begin = table_direct_scan_begin,
 	.scan_next = table_direct_scan_next,
 	.scan_end = table_direct_scan_end,
+	.scan_passed_over = direct_scan_passed_over,
 	.lock = direct_lock,
 	.insert = direct_insert,
 	.update = direct_update

@@ -230,6 +230,7 @@ const TableAccess secured_access = {
 	.scan_begin = table_direct_scan_begin,
 	.scan_next = table_direct_scan_next,
 	.scan_end = table_direct_scan_end,
+	.scan_passed_over = table_sql_scan_passed_over,
 	.lock = table_sql_lock,
 	.insert = secured_insert,
 	.update = secured_update

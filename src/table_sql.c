@@ -436,6 +436,21 @@ sql_scan_end(TableScan *scan)
 	SPI_finish();
 }
 
+/* The stream has no recognized row: has it another one? */
+bool
+table_sql_scan_passed_over(const StoreTable *table, text *stream_id,
+						   TableScan *scan)
+{
+	Datum		value = PointerGetDatum(stream_id);
+	bool		any;
+
+	SPI_connect();
+	execute(table, SCAN_HEADERS, &value, NULL, true, 1);
+	any = SPI_processed > 0;
+	SPI_finish();
+	return any;
+}
+
 WriteResult
 table_sql_lock(const StoreTable *table, text *stream_id, const SnapshotHeader *row)
 {
@@ -691,6 +706,7 @@ const TableAccess sql_access = {
 	.scan_begin = sql_scan_begin,
 	.scan_next = sql_scan_next,
 	.scan_end = sql_scan_end,
+	.scan_passed_over = table_sql_scan_passed_over,
 	.lock = table_sql_lock,
 	.insert = table_sql_insert,
 	.update = sql_update

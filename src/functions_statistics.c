@@ -1,0 +1,134 @@
+/*
+ * functions_statistics.c
+ *		The SQL-callable functions for statistics.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "commands/dbcommands.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "arguments.h"
+#include "statistics.h"
+#include "table.h"
+
+SQL_FUNCTION(snapshot_stats);
+SQL_FUNCTION(snapshot_stats_reset);
+
+/* What stands before the counters in a row, and after them. */
+#define NUM_COLUMNS_BEFORE	4
+#define NUM_STATS_COLUMNS	(NUM_COLUMNS_BEFORE + NUM_COUNTERS + 1)
+
+/* What snapshot_stats is collecting. */
+typedef struct StatisticsRows
+{
+	ReturnSetInfo *rsinfo;
+	bool		with_kinds;		/* of this database */
+	List	   *sums;			/* KindStatistics, of each database without */
+} StatisticsRows;
+
+/*
+ * Kinds are text from the names of streams: for those who may read the names,
+ * or all statistics.
+ */
+static bool
+may_see_kinds(Oid function)
+{
+	Oid			table = get_relname_relid(TABLE_NAME, get_func_namespace(function));
+
+	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
+		(OidIsValid(table) && object_ownercheck(RelationRelationId, table, GetUserId()));
+}
+
+static void
+return_statistics(const StatisticsRows *rows, const KindStatistics *kind)
+{
+	Datum		values[NUM_STATS_COLUMNS];
+	bool		isnull[NUM_STATS_COLUMNS] = {false};
+	char	   *database = get_database_name(kind->database);
+
+	if (database == NULL)
+		return;					/* it was dropped */
+	values[0] = ObjectIdGetDatum(kind->database);
+	values[1] = CStringGetDatum(database);
+	isnull[2] = kind->kind_length == 0;
+	if (!isnull[2])
+		values[2] = PointerGetDatum(cstring_to_text_with_len(kind->kind, kind->kind_length));
+	values[3] = CStringGetTextDatum(kind->are_shared ? "server" : "session");
+	for (int c = 0; c < NUM_COUNTERS; c++)
+		values[NUM_COLUMNS_BEFORE + c] = Int64GetDatum((int64) kind->counters[c]);
+	values[NUM_COLUMNS_BEFORE + NUM_COUNTERS] = TimestampTzGetDatum(kind->since);
+	tuplestore_putvalues(rows->rsinfo->setResult, rows->rsinfo->setDesc, values, isnull);
+}
+
+/* Return the row, or add it to its database's. */
+static void
+receive_statistics(const KindStatistics *kind, void *arg)
+{
+	StatisticsRows *rows = arg;
+	KindStatistics *sum = NULL;
+	ListCell   *cell;
+
+	if (rows->with_kinds && kind->database == MyDatabaseId)
+	{
+		return_statistics(rows, kind);
+		return;
+	}
+	foreach(cell, rows->sums)
+	{
+		if (((KindStatistics *) lfirst(cell))->database == kind->database)
+			sum = lfirst(cell);
+	}
+	if (sum == NULL)
+	{
+		sum = palloc0(sizeof(KindStatistics));
+		sum->database = kind->database;
+		sum->are_shared = kind->are_shared;
+		sum->since = kind->since;
+		rows->sums = lappend(rows->sums, sum);
+	}
+	for (int c = 0; c < NUM_COUNTERS; c++)
+		sum->counters[c] += kind->counters[c];
+}
+
+/*
+ * snapshot_stats(OUT datid oid, OUT datname name, OUT kind text, OUT scope text,
+ *				  OUT ... bigint, OUT stats_since timestamptz)
+ * RETURNS SETOF record
+ *
+ * What loads and saves did, in columns in the order of Counter: a row for each kind
+ * of stream in this database, for who may see these; and a row for each of the
+ * others.
+ */
+Datum
+snapshot_stats(PG_FUNCTION_ARGS)
+{
+	StatisticsRows rows = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo};
+	ListCell   *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	rows.with_kinds = may_see_kinds(fcinfo->flinfo->fn_oid);
+	statistics_read(receive_statistics, &rows);
+	foreach(cell, rows.sums)
+		return_statistics(&rows, lfirst(cell));
+	PG_RETURN_NULL();
+}
+
+/*
+ * snapshot_stats_reset() RETURNS void
+ *
+ * Begins to count anew, for this database.
+ */
+Datum
+snapshot_stats_reset(PG_FUNCTION_ARGS)
+{
+	statistics_reset();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,491 @@
+/*
+ * statistics.c
+ *		What the store has done, counted by kind of stream.
+ *
+ * The counters are atomics in shared memory (shared_memory.c), or, where there
+ * is none to be had, the session's own.  They are found by database and kind:
+ * what stands in a stream's name before its first separator.  Nothing here
+ * takes a lock or fails.
+ *
+ * An entry, once made, stays: readers and writers need no more than to see that
+ * it is complete.  A reset notes what the counters had, and what is read is the
+ * difference: nobody who counts meanwhile is lost.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "shared_memory.h"
+#include "statistics.h"
+
+/*
+ * How long a kind may be, and how many of them a database may have: the rest
+ * is counted together, as are streams without a kind.  One database with that
+ * many leaves room for others.
+ */
+#define KIND_MAX_BYTES		63
+#define MAX_KINDS			100
+#define SHARED_ENTRIES		1024
+#define SESSION_ENTRIES		(MAX_KINDS + 1)
+
+/* How many milliseconds to wait for another session to complete an entry. */
+#define PATIENCE			1000
+
+typedef enum EntryState
+{
+	ENTRY_FREE,
+	ENTRY_CLAIMED,				/* somebody is filling it in */
+	ENTRY_READY
+} EntryState;
+
+typedef struct Entry
+{
+	pg_atomic_uint32 state;
+	Oid			database;
+	int			kind_length;	/* 0: the rest */
+	char		kind[KIND_MAX_BYTES];
+	pg_atomic_uint64 reset_at;	/* or 0 */
+	pg_atomic_uint64 counters[NUM_COUNTERS];
+	pg_atomic_uint64 baseline[NUM_COUNTERS];
+} Entry;
+
+/*
+ * The name is the cluster's, and another size under the same name would be an
+ * error: whenever the layout changes, its number must, too.
+ */
+#define SHARED_STATISTICS	"snapshot_store statistics 1"
+
+typedef struct Statistics
+{
+	TimestampTz since;
+	int			size;			/* of the hash table */
+	Entry		entries[FLEXIBLE_ARRAY_MEMBER];
+} Statistics;
+
+#define STATISTICS_SIZE(n) \
+	(offsetof(Statistics, entries) + (n) * sizeof(Entry))
+
+/* Snapshots that the running transaction has stored, so far. */
+typedef struct Pending
+{
+	Entry	   *entry;
+	int			nest_level;
+	uint64		saves;
+	uint64		bytes;
+} Pending;
+
+bool		snapshot_store_track;
+
+static Statistics *statistics = NULL;
+static bool are_shared = false;
+
+/* The entry that was used last: most sessions are at one kind for a while. */
+static Entry *last_entry = NULL;
+
+/* Does the database have MAX_KINDS?  It stays so. */
+static bool kinds_are_full = false;
+
+/* A stack: deeper levels of nested transactions are at the end. */
+static Pending *pending = NULL;
+static int	pending_count = 0;
+static int	pending_allocated = 0;
+
+/* Fresh memory is not necessarily zero. */
+static void
+initialize(Statistics *fresh, int size)
+{
+	fresh->since = GetCurrentTimestamp();
+	fresh->size = size;
+	for (int i = 0; i < size; i++)
+	{
+		Entry	   *entry = &fresh->entries[i];
+
+		pg_atomic_init_u32(&entry->state, ENTRY_FREE);
+		pg_atomic_init_u64(&entry->reset_at, 0);
+		for (int c = 0; c < NUM_COUNTERS; c++)
+		{
+			pg_atomic_init_u64(&entry->counters[c], 0);
+			pg_atomic_init_u64(&entry->baseline[c], 0);
+		}
+	}
+}
+
+static void
+initialize_shared(void *memory)
+{
+	initialize(memory, SHARED_ENTRIES);
+}
+
+/* Called as the postmaster loads the library, if it does. */
+void
+statistics_reserve(void)
+{
+	shared_memory_reserve(SHARED_STATISTICS, STATISTICS_SIZE(SHARED_ENTRIES),
+						  initialize_shared);
+}
+
+/* Have something to count in; false if there is no memory at all. */
+static bool
+attach(void)
+{
+	statistics = shared_memory_attach(SHARED_STATISTICS,
+									  STATISTICS_SIZE(SHARED_ENTRIES),
+									  initialize_shared);
+	are_shared = statistics != NULL;
+	if (statistics == NULL)
+	{
+		statistics = MemoryContextAllocExtended(TopMemoryContext,
+												STATISTICS_SIZE(SESSION_ENTRIES),
+												MCXT_ALLOC_NO_OOM);
+		if (statistics != NULL)
+			initialize(statistics, SESSION_ENTRIES);
+	}
+	return statistics != NULL;
+}
+
+/* The bytes before the first separator, or 0: no kind, or none that is kept. */
+static int
+kind_length(const text *stream_id)
+{
+	const char *name = VARDATA_ANY(stream_id);
+	int			length = Min(VARSIZE_ANY_EXHDR(stream_id), KIND_MAX_BYTES + 1);
+
+	for (int i = 0; i < length; i++)
+	{
+		switch (name[i])
+		{
+			case '-':
+			case '/':
+			case ':':
+			case '|':
+			case '#':
+				return i;
+		}
+	}
+	return 0;
+}
+
+/* Is the entry complete? */
+static bool
+is_ready(Entry *entry)
+{
+	uint32		state = pg_atomic_read_u32(&entry->state);
+
+	for (int patience = PATIENCE; state == ENTRY_CLAIMED && patience > 0; patience--)
+	{
+		pg_usleep(1000);
+		state = pg_atomic_read_u32(&entry->state);
+	}
+	pg_read_barrier();
+	return state == ENTRY_READY;
+}
+
+/* May this database have another kind? */
+static bool
+has_room_for_kind(void)
+{
+	int			kinds = 0;
+
+	for (int i = 0; i < statistics->size && !kinds_are_full; i++)
+	{
+		Entry	   *entry = &statistics->entries[i];
+
+		if (is_ready(entry) && entry->database == MyDatabaseId &&
+			entry->kind_length > 0)
+			kinds_are_full = ++kinds >= MAX_KINDS;
+	}
+	return !kinds_are_full;
+}
+
+/* The entry of a kind, made if need be; NULL if that cannot be. */
+static Entry *
+find_entry(const char *kind, int length)
+{
+	uint32		hash = hash_bytes_uint32(MyDatabaseId) ^
+		hash_bytes((const unsigned char *) kind, length);
+
+	for (int i = 0; i < statistics->size; i++)
+	{
+		Entry	   *entry = &statistics->entries[(hash + i) % statistics->size];
+		uint32		state = ENTRY_FREE;
+
+		if (pg_atomic_read_u32(&entry->state) == ENTRY_FREE)
+		{
+			if (length > 0 && !has_room_for_kind())
+				return NULL;
+			if (pg_atomic_compare_exchange_u32(&entry->state, &state, ENTRY_CLAIMED))
+			{
+				entry->database = MyDatabaseId;
+				entry->kind_length = length;
+				memcpy(entry->kind, kind, length);
+				pg_write_barrier();
+				pg_atomic_write_u32(&entry->state, ENTRY_READY);
+				return entry;
+			}
+		}
+		if (is_ready(entry) && entry->database == MyDatabaseId &&
+			entry->kind_length == length &&
+			memcmp(entry->kind, kind, length) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/* Where to count what concerns a stream; NULL if nowhere. */
+static Entry *
+entry_of(const text *stream_id)
+{
+	const char *kind = VARDATA_ANY(stream_id);
+	int			length = kind_length(stream_id);
+	Entry	   *entry = last_entry;
+
+	if (entry != NULL && entry->kind_length == length &&
+		memcmp(entry->kind, kind, length) == 0)
+		return entry;
+	if (statistics == NULL && !attach())
+		return NULL;
+	entry = find_entry(kind, length);
+	if (entry == NULL)
+		return find_entry(kind, 0);
+	last_entry = entry;
+	return entry;
+}
+
+static inline void
+add(Entry *entry, Counter counter, uint64 n)
+{
+	pg_atomic_fetch_add_u64(&entry->counters[counter], n);
+}
+
+/* Count one of what concerns a stream. */
+void
+count_for_stream(Counter counter, const text *stream_id)
+{
+	Entry	   *entry;
+
+	if (snapshot_store_track && (entry = entry_of(stream_id)) != NULL)
+		add(entry, counter, 1);
+}
+
+static uint64
+state_bytes(const StreamSnapshot *snapshot)
+{
+	return toast_raw_datum_size(snapshot->state) - VARHDRSZ;
+}
+
+/* Count a snapshot that was loaded. */
+void
+count_found(const StreamSnapshot *found)
+{
+	Entry	   *entry;
+
+	if (snapshot_store_track && (entry = entry_of(found->stream_id)) != NULL)
+	{
+		add(entry, LOADS_FOUND, 1);
+		add(entry, BYTES_LOADED, state_bytes(found));
+	}
+}
+
+/* A batch counts for the kind of its first stream. */
+void
+count_batch(Counter batches, Counter streams, const text *first_stream_id, int count)
+{
+	Entry	   *entry;
+
+	if (snapshot_store_track && (entry = entry_of(first_stream_id)) != NULL)
+	{
+		add(entry, batches, 1);
+		add(entry, streams, count);
+	}
+}
+
+/* ---- what was stored counts when the transaction ends ---- */
+
+static void
+count_stored_now(const Pending *stored)
+{
+	add(stored->entry, SAVES_STORED, stored->saves);
+	add(stored->entry, BYTES_SAVED, stored->bytes);
+}
+
+/* Add to what the level of nesting has stored; each entry is there once. */
+static void
+add_pending(const Pending *stored)
+{
+	for (int i = pending_count - 1;
+		 i >= 0 && pending[i].nest_level == stored->nest_level; i--)
+	{
+		if (pending[i].entry == stored->entry)
+		{
+			pending[i].saves += stored->saves;
+			pending[i].bytes += stored->bytes;
+			return;
+		}
+	}
+	if (pending_count == pending_allocated)
+	{
+		int			allocated = Max(16, 2 * pending_allocated);
+		Pending    *larger = MemoryContextAllocExtended(TopMemoryContext,
+														allocated * sizeof(Pending),
+														MCXT_ALLOC_NO_OOM);
+
+		if (larger == NULL)
+		{
+			count_stored_now(stored);
+			return;
+		}
+		if (pending != NULL)
+		{
+			memcpy(larger, pending, pending_count * sizeof(Pending));
+			pfree(pending);
+		}
+		pending = larger;
+		pending_allocated = allocated;
+	}
+	pending[pending_count++] = *stored;
+}
+
+/* A prepared transaction counts as committed. */
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	bool		committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
+
+	if (!committed && event != XACT_EVENT_ABORT)
+		return;
+	for (int i = 0; i < pending_count; i++)
+	{
+		if (committed)
+			count_stored_now(&pending[i]);
+		else
+			add(pending[i].entry, SAVES_ROLLED_BACK, pending[i].saves);
+	}
+	pending_count = 0;
+}
+
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId id,
+						 SubTransactionId parent, void *arg)
+{
+	int			nest_level = GetCurrentTransactionNestLevel();
+	int			end = pending_count;
+	int			begin = end;
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (begin > 0 && pending[begin - 1].nest_level >= nest_level)
+		begin--;
+	pending_count = begin;
+	for (int i = begin; i < end; i++)
+	{
+		Pending		stored = pending[i];
+
+		if (event == SUBXACT_EVENT_ABORT_SUB)
+			add(stored.entry, SAVES_ROLLED_BACK, stored.saves);
+		else
+		{
+			stored.nest_level = nest_level - 1;
+			add_pending(&stored);
+		}
+	}
+}
+
+/* Count a snapshot that was stored, once its transaction has ended. */
+void
+count_stored(const StreamSnapshot *snapshot)
+{
+	static bool registered = false;
+	Pending		stored;
+
+	if (!snapshot_store_track ||
+		(stored.entry = entry_of(snapshot->stream_id)) == NULL)
+		return;
+	if (!registered)
+	{
+		RegisterXactCallback(at_end_of_transaction, NULL);
+		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+		registered = true;
+	}
+	stored.nest_level = GetCurrentTransactionNestLevel();
+	stored.saves = 1;
+	stored.bytes = state_bytes(snapshot);
+	add_pending(&stored);
+}
+
+/* ---- reading ---- */
+
+/* When did somebody last reset the database's counters?  0: nobody did. */
+static TimestampTz
+last_reset(Oid database)
+{
+	TimestampTz last = 0;
+
+	for (int i = 0; i < statistics->size; i++)
+	{
+		Entry	   *entry = &statistics->entries[i];
+
+		if (is_ready(entry) && entry->database == database)
+			last = Max(last, (TimestampTz) pg_atomic_read_u64(&entry->reset_at));
+	}
+	return last;
+}
+
+/*
+ * statistics_read
+ *		Call the receiver with what was counted, for each database and kind.
+ */
+void
+statistics_read(StatisticsReceiver receive, void *arg)
+{
+	if (statistics == NULL && !attach())
+		return;
+	for (int i = 0; i < statistics->size; i++)
+	{
+		Entry	   *entry = &statistics->entries[i];
+		KindStatistics kind;
+
+		if (!is_ready(entry))
+			continue;
+		kind.database = entry->database;
+		kind.kind = entry->kind;
+		kind.kind_length = entry->kind_length;
+		kind.since = last_reset(entry->database);
+		if (kind.since == 0)
+			kind.since = statistics->since;
+		kind.are_shared = are_shared;
+		for (int c = 0; c < NUM_COUNTERS; c++)
+		{
+			uint64		baseline = pg_atomic_read_u64(&entry->baseline[c]);
+
+			kind.counters[c] = pg_atomic_read_u64(&entry->counters[c]) - baseline;
+		}
+		receive(&kind, arg);
+	}
+}
+
+/* statistics_reset: what this database has counted so far is no longer shown. */
+void
+statistics_reset(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (statistics == NULL && !attach())
+		return;
+	for (int i = 0; i < statistics->size; i++)
+	{
+		Entry	   *entry = &statistics->entries[i];
+
+		if (!is_ready(entry) || entry->database != MyDatabaseId)
+			continue;
+		for (int c = 0; c < NUM_COUNTERS; c++)
+			pg_atomic_write_u64(&entry->baseline[c],
+								pg_atomic_read_u64(&entry->counters[c]));
+		pg_atomic_write_u64(&entry->reset_at, now);
+	}
+}
