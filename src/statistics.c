@@ -85,7 +85,7 @@ bool		snapshot_store_track;
 static Statistics *statistics = NULL;
 static bool are_shared = false;
 
-/* The entry that was used last: most sessions are at one kind for a while. */
+/* The kind that was counted last: most sessions are at one kind for a while. */
 static Entry *last_entry = NULL;
 
 /* Does the database have MAX_KINDS?  It stays so. */
@@ -149,6 +149,12 @@ attach(void)
 	return statistics != NULL;
 }
 
+static inline bool
+is_separator(char c)
+{
+	return c == '-' || c == ':' || c == '/' || c == '|' || c == '#';
+}
+
 /* The bytes before the first separator, or 0: no kind, or none that is kept. */
 static int
 kind_length(const text *stream_id)
@@ -158,15 +164,8 @@ kind_length(const text *stream_id)
 
 	for (int i = 0; i < length; i++)
 	{
-		switch (name[i])
-		{
-			case '-':
-			case '/':
-			case ':':
-			case '|':
-			case '#':
-				return i;
-		}
+		if (is_separator(name[i]))
+			return i;
 	}
 	return 0;
 }
@@ -242,18 +241,22 @@ static Entry *
 entry_of(const text *stream_id)
 {
 	const char *kind = VARDATA_ANY(stream_id);
-	int			length = kind_length(stream_id);
 	Entry	   *entry = last_entry;
+	int			length;
 
-	if (entry != NULL && entry->kind_length == length &&
-		memcmp(entry->kind, kind, length) == 0)
+	/* A kind has no separator in it. */
+	if (entry != NULL && entry->kind_length < VARSIZE_ANY_EXHDR(stream_id) &&
+		is_separator(kind[entry->kind_length]) &&
+		memcmp(entry->kind, kind, entry->kind_length) == 0)
 		return entry;
+	length = kind_length(stream_id);
 	if (statistics == NULL && !attach())
 		return NULL;
 	entry = find_entry(kind, length);
 	if (entry == NULL)
 		return find_entry(kind, 0);
-	last_entry = entry;
+	if (length > 0)
+		last_entry = entry;
 	return entry;
 }
 
