@@ -44,8 +44,9 @@
 	(index_beginscan) (heap, index, snapshot, instrument, nkeys, norderbys)
 #endif
 
-/* 19 added the options. */
+/* 19 added the flags and the options. */
 #if PG_VERSION_NUM < 190000
+#define table_index_fetch_begin(rel, flags)	(table_index_fetch_begin) (rel)
 #define table_tuple_update(rel, otid, slot, cid, options, snapshot, crosscheck, \
 						   wait, tmfd, lockmode, update_indexes) \
 	(table_tuple_update) (rel, otid, slot, cid, snapshot, crosscheck, \

@@ -121,8 +121,8 @@ extern void table_direct_scan_begin(const StoreTable *table, text *stream_id,
 									bool with_states, TableScan *scan);
 extern bool table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot);
 extern void table_direct_scan_end(TableScan *scan);
-extern bool table_sql_scan_passed_over(const StoreTable *table, text *stream_id,
-									   TableScan *scan);
+extern bool table_direct_scan_passed_over(const StoreTable *table, text *stream_id,
+										  TableScan *scan);
 
 extern TablePolicies *table_policies_open(Relation relation);
 extern void table_policies_close(TablePolicies *policies);

@@ -108,18 +108,29 @@ table_direct_scan_end(TableScan *scan)
 }
 
 /* The entries of rows that are gone stay in the index until they are removed. */
-static bool
-direct_scan_passed_over(const StoreTable *table, text *stream_id, TableScan *scan)
+bool
+table_direct_scan_passed_over(const StoreTable *table, text *stream_id,
+							  TableScan *scan)
 {
-	for (int i = 0; i < scan->passed_over; i++)
+	IndexFetchTableData *fetch;
+	bool		any = false;
+
+	if (scan->passed_over == 0)
+		return false;
+	fetch = table_index_fetch_begin(table->relation, 0);
+	for (int i = 0; i < scan->passed_over && !any; i++)
 	{
+		bool		call_again = false;
 		bool		all_dead = false;
 
-		if (table_index_fetch_tuple_check(table->relation, &scan->passed_over_tids[i],
-										  GetActiveSnapshot(), &all_dead))
-			return true;
+		any = table_index_fetch_tuple(fetch, &scan->passed_over_tids[i],
+									  GetActiveSnapshot(), scan->row,
+									  &call_again, &all_dead) &&
+			(scan->policies == NULL ||
+			 table_policies_admit(scan->policies, scan->row));
 	}
-	return false;
+	table_index_fetch_end(fetch);
+	return any;
 }
 
 /* What access methods say about a row that is locked or overwritten. */
@@ -256,7 +267,7 @@ const TableAccess direct_access = {
 	.scan_begin = table_direct_scan_begin,
 	.scan_next = table_direct_scan_next,
 	.scan_end = table_direct_scan_end,
-	.scan_passed_over = direct_scan_passed_over,
+	.scan_passed_over = table_direct_scan_passed_over,
 	.lock = direct_lock,
 	.insert = direct_insert,
 	.update = direct_update

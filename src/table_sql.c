@@ -437,9 +437,8 @@ sql_scan_end(TableScan *scan)
 }
 
 /* The stream has no recognized row: has it another one? */
-bool
-table_sql_scan_passed_over(const StoreTable *table, text *stream_id,
-						   TableScan *scan)
+static bool
+sql_scan_passed_over(const StoreTable *table, text *stream_id, TableScan *scan)
 {
 	Datum		value = PointerGetDatum(stream_id);
 	bool		any;
@@ -706,7 +705,7 @@ const TableAccess sql_access = {
 	.scan_begin = sql_scan_begin,
 	.scan_next = sql_scan_next,
 	.scan_end = sql_scan_end,
-	.scan_passed_over = table_sql_scan_passed_over,
+	.scan_passed_over = sql_scan_passed_over,
 	.lock = table_sql_lock,
 	.insert = table_sql_insert,
 	.update = sql_update
