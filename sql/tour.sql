@@ -15,7 +15,7 @@ CREATE EXTENSION snapshot_store;
 -- ... and the functions that use it.
 SELECT p.proname AS function,
 	CASE p.provolatile WHEN 'v' THEN 'volatile' WHEN 's' THEN 'stable' ELSE 'immutable' END AS volatility,
-	CASE p.proparallel WHEN 's' THEN 'safe' ELSE 'unsafe' END AS parallel
+	CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END AS parallel
 FROM pg_depend AS d
 JOIN pg_extension AS e ON e.oid = d.refobjid
 JOIN pg_proc AS p ON p.oid = d.objid

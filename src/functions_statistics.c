@@ -117,7 +117,9 @@ snapshot_stats(PG_FUNCTION_ARGS)
 	rows.with_kinds = may_see_kinds(fcinfo->flinfo->fn_oid);
 	statistics_read(receive_statistics, &rows);
 	foreach(cell, rows.sums)
+	{
 		return_statistics(&rows, lfirst(cell));
+	}
 	PG_RETURN_NULL();
 }
 

@@ -48,7 +48,7 @@ shared_memory_attach(const char *name, Size size,
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	void	   *volatile memory = NULL;
-	bool		found;
+	static bool found;
 
 	if (IsInParallelMode())
 		return GetNamedDSMSegment(name, size, initialize_segment, &found, initialize);

@@ -31,7 +31,7 @@
 
 PG_MODULE_MAGIC_EXT(
 					.name = "snapshot_store",
-					.version = "1.0.1"
+					.version = "1.1.0"
 );
 
 int			snapshot_store_keep;

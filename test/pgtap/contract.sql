@@ -1,7 +1,7 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(418);
+SELECT plan(430);
 SELECT current_setting('snapshot_store.access_path') = 'managed' AS managed \gset
 
 -- Saves {"n": <sequence number>}.
@@ -71,14 +71,14 @@ $$;
 	SELECT 'pg_proc'::regclass AS classid, oid AS objid FROM pg_proc
 	WHERE proname LIKE 'snapshot\_%' AND proname NOT LIKE 'snapshot\_store\_%';
 \else
-SELECT is(extversion, '1.0', 'the extension''s version is 1.0')
+SELECT is(extversion, '1.1', 'the extension''s version is 1.1')
 FROM pg_extension WHERE extname = 'snapshot_store';
 
 SELECT is(extrelocatable, false, 'the extension is not relocatable')
 FROM pg_extension WHERE extname = 'snapshot_store';
 
 SELECT is(schema, NULL, 'its schema is the user''s choice')
-FROM pg_available_extension_versions WHERE name = 'snapshot_store' AND version = '1.0';
+FROM pg_available_extension_versions WHERE name = 'snapshot_store' AND version = '1.1';
 
 SELECT is(extconfig::regclass[]::text || extcondition::text, '{snapshot_store}{""}',
 		  'pg_dump carries the table''s rows, all of them')
@@ -225,6 +225,13 @@ VALUES
 	('snapshot_should_take',
 	 'event_count bigint, last_sequence_number bigint, snapshot_interval bigint',
 	 'boolean', false, 'immutable', 'safe'),
+	('snapshot_stats', 'OUT datid oid, OUT datname name, OUT kind text, OUT scope text, OUT loads_found bigint, OUT loads_not_found bigint, OUT loads_unrecognized bigint'
+	 ', OUT loads_out_of_bounds bigint, OUT loads_off bigint, OUT saves_stored bigint, OUT saves_older bigint, OUT saves_same bigint'
+	 ', OUT saves_suppressed bigint, OUT saves_off bigint, OUT saves_rolled_back bigint, OUT save_retries bigint'
+	 ', OUT load_batches bigint, OUT load_batch_streams bigint, OUT save_batches bigint, OUT save_batch_streams bigint'
+	 ', OUT bytes_loaded bigint, OUT bytes_saved bigint, OUT stats_since timestamp with time zone',
+	 'SETOF record', true, 'volatile', 'restricted'),
+	('snapshot_stats_reset', '', 'void', false, 'volatile', 'restricted'),
 	('snapshot_due',
 	 'stream_id text, recognized_schema_versions bigint[], event_count bigint, snapshot_interval bigint',
 	 'boolean', false, 'stable', 'safe'),
@@ -268,8 +275,8 @@ VALUES
 	 NULL, false, 'volatile', 'unsafe');
 
 \if :managed
-	DELETE FROM signature WHERE name IN ('snapshot_census', 'snapshot_outdated', 'snapshot_purge');
-	SELECT skip('no functions for upkeep', 23);
+	DELETE FROM signature WHERE name IN ('snapshot_census', 'snapshot_outdated', 'snapshot_purge', 'snapshot_stats', 'snapshot_stats_reset');
+	SELECT skip('no functions for upkeep and statistics', 34);
 \endif
 
 SELECT set_eq(
@@ -309,7 +316,7 @@ SELECT ok(NOT p.proisstrict AND NOT p.prosecdef AND (p.proconfig IS NULL OR :'ma
 FROM signature AS s LEFT JOIN pg_proc AS p ON p.proname = s.name;
 
 SELECT is(p.proacl, NULL, s.name || ' may be called by everyone')
-FROM signature AS s LEFT JOIN pg_proc AS p ON p.proname = s.name;
+FROM signature AS s LEFT JOIN pg_proc AS p ON p.proname = s.name WHERE s.name <> 'snapshot_stats_reset';
 
 SELECT is(p.prorows, v.prorows::real, format('%s is planned as returning %s', v.name, v.prorows))
 FROM (VALUES ('snapshot_load', 1), ('snapshot_load_bytea', 1), ('snapshot_info', 1), ('snapshot_load_many', 100),
@@ -775,7 +782,7 @@ RESET snapshot_store.keep_versions;
 -- The settings
 
 \if :managed
-	SELECT skip('no settings', 53);
+	SELECT skip('no settings', 54);
 \else
 SELECT is(ARRAY[s.vartype, s.context, s.boot_val, s.min_val, s.max_val, s.unit, array_to_string(s.enumvals, ' ')],
 		  ARRAY[v.vartype, v.context, v.boot_val, v.min_val, v.max_val, v.unit, v.enumvals],
@@ -786,11 +793,12 @@ FROM (VALUES
 	('enabled', 'bool', 'user', 'on', NULL, NULL, NULL, NULL),
 	('durable', 'bool', 'user', 'on', NULL, NULL, NULL, NULL),
 	('max_state_size', 'integer', 'superuser', '0', '0', '2147483647', 'B', NULL),
-	('access_path', 'enum', 'user', 'auto', NULL, NULL, NULL, 'auto sql')
+	('access_path', 'enum', 'user', 'auto', NULL, NULL, NULL, 'auto sql'),
+	('track', 'bool', 'superuser', 'on', NULL, NULL, NULL, NULL)
 ) AS v (name, vartype, context, boot_val, min_val, max_val, unit, enumvals)
 LEFT JOIN pg_settings AS s ON s.name = 'snapshot_store.' || v.name;
 
-SELECT is((SELECT count(*) FROM pg_settings WHERE name LIKE 'snapshot\_store.%'), 6::bigint, 'there are no others');
+SELECT is((SELECT count(*) FROM pg_settings WHERE name LIKE 'snapshot\_store.%'), 7::bigint, 'there are no others');
 SELECT is_empty('SELECT name FROM pg_settings WHERE name LIKE ''snapshot\_store.%'' AND short_desc IS NULL',
 				'each is described');
 SELECT is(pg_temp.error_of('SET LOCAL snapshot_store.' || assignment), expected, description)

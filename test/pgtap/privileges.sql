@@ -431,7 +431,8 @@ FROM setting;
 SELECT is(pg_temp.answer('SELECT ''not refused''', $$SET LOCAL ROLE snapshot_test_app;
 		CREATE FUNCTION public.no_limit() RETURNS void LANGUAGE sql SET snapshot_store.max_state_size = 0 AS ''$$),
 	'42501 permission denied to set parameter "snapshot_store.max_state_size"', 'nor in a function''s SET');
-SELECT is(string_agg(s.name, ', ' ORDER BY s.name), 'snapshot_store.max_state_size', 'no other setting is a superuser''s')
+SELECT is(string_agg(s.name, ', ' ORDER BY s.name), 'snapshot_store.max_state_size, snapshot_store.track',
+		  'no other setting is a superuser''s')
 FROM pg_settings AS s WHERE s.name LIKE 'snapshot\_store.%' AND s.context <> 'user';
 
 
