@@ -19,7 +19,7 @@ $Text::Wrap::columns = 108;
 
 # The contenders in their order, and their colours, which are strong for ours.
 my @known = (
-	ours => '#0b57d0', ours_list => '#5c9cf5', ours_sql => '#8fc4f0', ours_keep5 => '#1aa3a3', ours_check => '#7fb77e',
+	ours => '#0b57d0', ours_list => '#5c9cf5', ours_sql => '#8fc4f0', ours_keep5 => '#1aa3a3', ours_untracked => '#9fd4d4', ours_check => '#7fb77e',
 	ours_policy => '#00696b', hand_policy => '#5f6368',
 	managed => '#7986cb', hand => '#202124', plpgsql => '#8a9096', usual => '#e8710a', pekko_r2dbc => '#188038',
 	pekko_jdbc => '#81c995', axon => '#c5221f', sequent => '#9334e6', eventstore => '#b08d57',
