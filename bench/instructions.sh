@@ -146,8 +146,8 @@ measure_instructions() {
 	pg_ctl -w -D "$work/single" -o "-c listen_addresses='' -k '$work/single'" start >>"$work/single.log"
 	psql -Xq -h "$work/single" -U postgres -c 'CREATE SCHEMA one; DROP SCHEMA one' postgres
 	pg_ctl -w -D "$work/single" stop >>"$work/single.log"
-	for contender in $(contenders) hand_policy ours_policy; do
-		[ -z "$short" ] || [[ $contender = @(hand|usual|ours|*_policy) ]] || continue
+	for contender in $(contenders) ours_untracked hand_policy ours_policy; do
+		[ -z "$short" ] || [[ $contender = @(hand|usual|ours|ours_untracked|*_policy) ]] || continue
 		show_progress "$contender"
 		count_contender
 	done

@@ -7,9 +7,9 @@
 
 # ---- contenders -------------------------------------------------------------------------
 
-# Their names, but for those with row security, which concerns the part "instructions" alone.
+# Their names, but for those that concern the part "instructions" alone.
 contenders() {
-	basename -s .sql bench/contenders/*.sql | grep -v _policy
+	basename -s .sql bench/contenders/*.sql | grep -vE "_policy|_untracked"
 }
 
 # section CONTENDER NAME: what its file has under "-- NAME", or else the file that it is like. "\i FILE"
