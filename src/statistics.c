@@ -32,7 +32,10 @@
 #define KIND_MAX_BYTES		63
 #define MAX_KINDS			100
 #define SHARED_ENTRIES		1024
-#define SESSION_ENTRIES		(MAX_KINDS + 1)
+#define SESSION_ENTRIES		128
+
+/* How far from its place an entry may be: what a kind without one costs. */
+#define MAX_PROBES			64
 
 /* How many milliseconds to wait for another session to complete an entry. */
 #define PATIENCE			1000
@@ -209,7 +212,7 @@ find_entry(const char *kind, int length)
 	uint32		hash = hash_bytes_uint32(MyDatabaseId) ^
 		hash_bytes((const unsigned char *) kind, length);
 
-	for (int i = 0; i < statistics->size; i++)
+	for (int i = 0; i < Min(statistics->size, MAX_PROBES); i++)
 	{
 		Entry	   *entry = &statistics->entries[(hash + i) % statistics->size];
 		uint32		state = ENTRY_FREE;

@@ -58,6 +58,13 @@ table_direct_scan_begin(const StoreTable *table, text *stream_id,
 	scan->passed_over = 0;
 }
 
+static bool
+is_admitted(const TableScan *scan)
+{
+	return scan->policies == NULL ||
+		table_policies_admit(scan->policies, scan->row);
+}
+
 bool
 table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 {
@@ -79,13 +86,13 @@ table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 				!is_recognized(scan->recognized, DatumGetInt64(version)))
 			{
 				if (scan->passed_over < MAX_PASSED_OVER)
-					scan->passed_over_tids[scan->passed_over++] = index_scan->xs_heaptid;
+					scan->passed_over_tids[scan->passed_over] = index_scan->xs_heaptid;
+				scan->passed_over++;
 				continue;
 			}
 		}
 		if (index_fetch_heap(index_scan, scan->row) &&
-			(scan->policies == NULL ||
-			 table_policies_admit(scan->policies, scan->row)))
+			is_admitted(scan))
 		{
 			slot_getallattrs(scan->row);
 			table_read_row(scan->row->tts_values, scan->row->tts_isnull,
@@ -107,7 +114,10 @@ table_direct_scan_end(TableScan *scan)
 	index_endscan(scan->index_scan);
 }
 
-/* The entries of rows that are gone stay in the index until they are removed. */
+/*
+ * The entries of rows that are gone stay in the index until they are removed,
+ * so look: at those that are remembered, and, if there were more, again at all.
+ */
 bool
 table_direct_scan_passed_over(const StoreTable *table, text *stream_id,
 							  TableScan *scan)
@@ -118,7 +128,7 @@ table_direct_scan_passed_over(const StoreTable *table, text *stream_id,
 	if (scan->passed_over == 0)
 		return false;
 	fetch = table_index_fetch_begin(table->relation, 0);
-	for (int i = 0; i < scan->passed_over && !any; i++)
+	for (int i = 0; i < Min(scan->passed_over, MAX_PASSED_OVER) && !any; i++)
 	{
 		bool		call_again = false;
 		bool		all_dead = false;
@@ -126,10 +136,19 @@ table_direct_scan_passed_over(const StoreTable *table, text *stream_id,
 		any = table_index_fetch_tuple(fetch, &scan->passed_over_tids[i],
 									  GetActiveSnapshot(), scan->row,
 									  &call_again, &all_dead) &&
-			(scan->policies == NULL ||
-			 table_policies_admit(scan->policies, scan->row));
+			is_admitted(scan);
 	}
 	table_index_fetch_end(fetch);
+
+	if (!any && scan->passed_over > MAX_PASSED_OVER)
+	{
+		index_rescan(scan->index_scan, NULL, 1, NULL, 0);	/* the same key */
+		while (!any && index_getnext_slot(scan->index_scan, ForwardScanDirection, scan->row))
+		{
+			CHECK_FOR_INTERRUPTS();
+			any = is_admitted(scan);
+		}
+	}
 	return any;
 }
 

@@ -1,5 +1,5 @@
 -- snapshot_stats: what loads and saves did, by kind of stream.
-SELECT plan(42);
+SELECT plan(43);
 
 -- What one kind has counted, but zeros, in the order of the columns.
 CREATE FUNCTION pg_temp.counted(kind text) RETURNS text LANGUAGE sql
@@ -37,6 +37,11 @@ SELECT is(pg_temp.counted('load'), 'loads_out_of_bounds 1', 'one whose bound of 
 SELECT snapshot_delete('load-1');
 CALL pg_temp.counts($$SELECT FROM snapshot_load('load-1', '{2}')$$);
 SELECT is(pg_temp.counted('load'), 'loads_not_found 1', 'what was deleted is not there, though it may be in the index');
+CALL pg_temp.counts($$DO 'BEGIN FOR n IN 1..100 LOOP PERFORM snapshot_load(''load-1'', ARRAY[1 + n % 2]);
+	PERFORM snapshot_save(''load-1'', n, 1 + n % 2, ''1''); END LOOP; END'$$);
+SELECT is(pg_temp.counted('load'), 'loads_not_found 1, loads_unrecognized 99, saves_stored 100, bytes_saved 100',
+		  'what is there is found among many entries of what was');
+SELECT snapshot_delete('load-1');
 SET snapshot_store.enabled = off;
 CALL pg_temp.counts($$SELECT FROM snapshot_load('load-1', '{1}')$$);
 SELECT is(pg_temp.counted('load'), 'loads_off 1', 'one while the store is off');
