@@ -50,6 +50,11 @@ has_headers() {
 	[ -e "$(pg_path includedir-server)/postgres.h" ] && [ -e "$(pg_path pgxs)" ]
 }
 
+# The same, if apt knows the package: not every distribution has it, and its tests can be skipped.
+want() {
+	[[ $(apt-cache policy "$1" 2>/dev/null) != *Candidate:\ [!\(]* ]] || need "$@"
+}
+
 # Does gcc find the C library, to compile with and to link to?
 compiles() {
 	gcc -x c -o /dev/null - <<<'#include <stdio.h>
@@ -100,6 +105,7 @@ find_missing() {
 	need cppcheck cppcheck --version
 	need shellcheck shellcheck --version
 	need yamllint yamllint --version
+	want prometheus-sql-exporter prometheus-sql-exporter -version
 }
 
 # Chooses the server to build for: PG_CONFIG's if that is set; otherwise the one that
