@@ -82,7 +82,8 @@ find_missing() {
 	need "postgresql-server-dev-${major:-all}" has_headers
 	[[ $1 != *coverage ]] || need gcc gcov --version
 	[[ $1 != *valgrind && $1 != bench ]] || need valgrind valgrind true
-	[ "$1" != demo ] || return 0
+	[[ $1 != *--metrics ]] || need gnuplot-nox gnuplot -e 'set terminal svg'
+	[[ $1 != demo* ]] || return 0
 	need perl prove --version
 	if [ "$1" = bench ]; then
 		need redis-tools type -P redis-benchmark redis-cli redis-check-rdb
@@ -234,7 +235,7 @@ as_called() {
 	:
 }
 
-# prepare demo|test|'test TOOL'|bench|clients ARGUMENT...: the first run. Does not return.
+# prepare demo|'demo --metrics'|test|'test TOOL'|bench|clients ARGUMENT...: the first run. Does not return.
 prepare() {
 	local kind=$1 script user body watchdog status name as_user=()
 	shift

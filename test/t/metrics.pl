@@ -212,9 +212,8 @@ sub shows
 		last if keys %$values == keys %$expected && !grep { ($values->{$_} // -1) != $expected->{$_} } keys %$expected;
 		sleep 0.1;
 	}
-	is_deeply($values, $expected, $name) or diag(slurp_file($exporters{$database}{log}));
-	is($failed, 0, '... and no query fails');
-	return;
+	return if is_deeply($values, $expected, $name) && is($failed, 0, '... and no query fails');
+	die slurp_file($exporters{$database}{log});
 }
 
 my $configuration = slurp_file('metrics/prometheus-sql-exporter.yml');
