@@ -1,7 +1,10 @@
-# shellcheck shell=bash disable=SC2154 # scripts/lib.sh sets $work
+# shellcheck shell=bash
 #
 # scripts/demo --metrics: a deployment that goes wrong, and what snapshot_stats shows of it, as a table and,
 # on file descriptor 3, as a plot.
+
+# scripts/lib.sh sets $work.
+# shellcheck disable=SC2154
 
 # run_version VERSION SECONDS: two clients of the application, 120 commands a second.
 run_version() {
