@@ -1,4 +1,5 @@
-# An upgrade while sessions use the store: the library is replaced, then the extension updated.
+# An upgrade while sessions use the store: the extension, installed as its first release has it, is updated to
+# this version; then the library is replaced by a next one's, and the extension updated to that.
 #
 # The next version is that of test/upgrade/: its library is built from a copy of the sources, with the files
 # in C from there beside them, and update.sql replaces a function and adds one.  It is installed into a copy
@@ -81,6 +82,7 @@ chmod 0755, "$work/install";
 
 chomp(my $bindir = `'$ENV{PG_CONFIG}' --bindir`);
 my $node = PostgreSQL::Test::Cluster->new('main', install_path => dirname("$work/root$bindir"));
+my ($oldest) = map { /--([\d.]+)\.sql$/ ? $1 : () } sort glob('snapshot_store--*.sql');
 my $create = q{
 	CREATE EXTENSION snapshot_store;
 	CREATE VIEW due AS SELECT stream_id FROM snapshot_store WHERE snapshot_due(stream_id, '{1}', sequence_number, 0);
@@ -91,7 +93,7 @@ $node->init;
 $node->append_conf('postgresql.conf', "autovacuum_naptime = 1s");
 $node->start;
 $node->safe_psql('postgres', "CREATE DATABASE $_") foreach 'used', 'fresh', 'restored';
-$node->safe_psql('used', "$create CREATE TABLE step (number bigint)");
+$node->safe_psql('used', ($create =~ s/(?<=EXTENSION snapshot_store)/ VERSION '$oldest'/r) . 'CREATE TABLE step (number bigint)');
 
 sub connect_to_server
 {
@@ -301,7 +303,12 @@ END
 
 my $old_session = connect_to_server();
 ask($old_session, q{SELECT snapshot_due('none', '{1}', 0, 0)});
-next_step("$version: every call answers as it must");
+next_step("the SQL of $oldest with the library of $version: every call answers as it must");
+my $functions = functions_of($node, 'used');
+$node->safe_psql('used', 'ALTER EXTENSION snapshot_store UPDATE');
+is($node->safe_psql('used', $version_of), $version, "the extension is updated from $oldest to $version");
+kept_functions($functions, functions_of($node, 'used'), '... and every function of before is there');
+next_step('... which nobody notices');
 
 my $install = fork // die "cannot fork: $!\n";
 unless ($install)
@@ -327,7 +334,7 @@ like(try($old_session, 'ALTER EXTENSION snapshot_store UPDATE'), qr/^error could
 is($node->safe_psql('used', $version_of), $version, '... and changes nothing');
 next_step('... for nobody');
 
-my $functions = functions_of($node, 'used');
+$functions = functions_of($node, 'used');
 $updating = 1;
 $node->safe_psql('used', 'ALTER EXTENSION snapshot_store UPDATE');
 is($node->safe_psql('used', $version_of), $next, 'a new one does');
