@@ -3,7 +3,7 @@
  *		What the store has done, counted by kind of stream.
  *
  * The counters are atomics in shared memory (shared_memory.c), or, where there
- * is none to be had, the session's own.  They are found by database and kind:
+ * is none to be had, in the session's own.  They are found by database and kind:
  * what stands in a stream's name before its first separator.  Nothing here
  * takes a lock or fails.
  *
@@ -95,9 +95,10 @@ static Entry *last_entry = NULL;
 static bool kinds_are_full = false;
 
 /* A stack: deeper levels of nested transactions are at the end. */
-static Pending *pending = NULL;
+static Pending first_pending[16];
+static Pending *pending = first_pending;
 static int	pending_count = 0;
-static int	pending_allocated = 0;
+static int	pending_allocated = lengthof(first_pending);
 
 /* Fresh memory is not necessarily zero. */
 static void
@@ -133,23 +134,21 @@ statistics_reserve(void)
 						  initialize_shared);
 }
 
-/* Have something to count in; false if there is no memory at all. */
-static bool
+/* Find where to count. */
+static void
 attach(void)
 {
+	static uint64 session_memory[STATISTICS_SIZE(SESSION_ENTRIES) / sizeof(uint64)];
+
 	statistics = shared_memory_attach(SHARED_STATISTICS,
 									  STATISTICS_SIZE(SHARED_ENTRIES),
 									  initialize_shared);
 	are_shared = statistics != NULL;
-	if (statistics == NULL)
+	if (!are_shared)
 	{
-		statistics = MemoryContextAllocExtended(TopMemoryContext,
-												STATISTICS_SIZE(SESSION_ENTRIES),
-												MCXT_ALLOC_NO_OOM);
-		if (statistics != NULL)
-			initialize(statistics, SESSION_ENTRIES);
+		statistics = (Statistics *) session_memory;
+		initialize(statistics, SESSION_ENTRIES);
 	}
-	return statistics != NULL;
 }
 
 static inline bool
@@ -253,8 +252,8 @@ entry_of(const text *stream_id)
 		memcmp(entry->kind, kind, entry->kind_length) == 0)
 		return entry;
 	length = kind_length(stream_id);
-	if (statistics == NULL && !attach())
-		return NULL;
+	if (statistics == NULL)
+		attach();
 	entry = find_entry(kind, length);
 	if (entry == NULL)
 		return find_entry(kind, 0);
@@ -336,7 +335,7 @@ add_pending(const Pending *stored)
 	}
 	if (pending_count == pending_allocated)
 	{
-		int			allocated = Max(16, 2 * pending_allocated);
+		int			allocated = 2 * pending_allocated;
 		Pending    *larger = MemoryContextAllocExtended(TopMemoryContext,
 														allocated * sizeof(Pending),
 														MCXT_ALLOC_NO_OOM);
@@ -346,11 +345,9 @@ add_pending(const Pending *stored)
 			count_stored_now(stored);
 			return;
 		}
-		if (pending != NULL)
-		{
-			memcpy(larger, pending, pending_count * sizeof(Pending));
+		memcpy(larger, pending, pending_count * sizeof(Pending));
+		if (pending != first_pending)
 			pfree(pending);
-		}
 		pending = larger;
 		pending_allocated = allocated;
 	}
@@ -449,8 +446,8 @@ last_reset(Oid database)
 void
 statistics_read(StatisticsReceiver receive, void *arg)
 {
-	if (statistics == NULL && !attach())
-		return;
+	if (statistics == NULL)
+		attach();
 	for (int i = 0; i < statistics->size; i++)
 	{
 		Entry	   *entry = &statistics->entries[i];
@@ -481,8 +478,8 @@ statistics_reset(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (statistics == NULL && !attach())
-		return;
+	if (statistics == NULL)
+		attach();
 	for (int i = 0; i < statistics->size; i++)
 	{
 		Entry	   *entry = &statistics->entries[i];
