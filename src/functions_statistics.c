@@ -34,6 +34,16 @@ typedef struct StatisticsRows
 	List	   *sums;			/* KindStatistics, of each database without */
 } StatisticsRows;
 
+/* Does the user own the table? */
+static bool
+owns_table(Oid function)
+{
+	Oid			table = get_relname_relid(TABLE_NAME, get_func_namespace(function));
+
+	return OidIsValid(table) &&
+		object_ownercheck(RelationRelationId, table, GetUserId());
+}
+
 /*
  * Kinds are text from the names of streams: for those who may read the names,
  * or all statistics.
@@ -41,10 +51,8 @@ typedef struct StatisticsRows
 static bool
 may_see_kinds(Oid function)
 {
-	Oid			table = get_relname_relid(TABLE_NAME, get_func_namespace(function));
-
 	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
-		(OidIsValid(table) && object_ownercheck(RelationRelationId, table, GetUserId()));
+		owns_table(function);
 }
 
 static void
@@ -53,11 +61,13 @@ return_statistics(const StatisticsRows *rows, const KindStatistics *kind)
 	Datum		values[NUM_STATS_COLUMNS];
 	bool		isnull[NUM_STATS_COLUMNS] = {false};
 	char	   *database = get_database_name(kind->database);
+	NameData	name;
 
 	if (database == NULL)
 		return;					/* it was dropped */
+	namestrcpy(&name, database);
 	values[0] = ObjectIdGetDatum(kind->database);
-	values[1] = CStringGetDatum(database);
+	values[1] = NameGetDatum(&name);
 	isnull[2] = kind->kind_length == 0;
 	if (!isnull[2])
 		values[2] = PointerGetDatum(cstring_to_text_with_len(kind->kind, kind->kind_length));
@@ -127,10 +137,17 @@ snapshot_stats(PG_FUNCTION_ARGS)
  * snapshot_stats_reset() RETURNS void
  *
  * Begins to count anew, for this database.
+ *
+ * Errors: 42501 for who does not own the table.
  */
 Datum
 snapshot_stats_reset(PG_FUNCTION_ARGS)
 {
+	if (!owns_table(fcinfo->flinfo->fn_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to reset statistics"),
+				 errdetail("Only the owner of table \"%s\" may.", TABLE_NAME)));
 	statistics_reset();
 	PG_RETURN_VOID();
 }

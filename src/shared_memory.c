@@ -37,9 +37,10 @@ initialize_segment(void *memory, void *arg)
  * shared_memory_attach
  *		Find the memory of that name, or make it; NULL if that fails.
  *
- * It may, for want of memory, or of segments; then the subtransaction gives
- * back what was taken.  A parallel worker cannot have one, and nothing fails there
- * but a load.
+ * It may, for want of memory or of segments, or where another library has
+ * given the name to another size.  The subtransaction gives back what was
+ * taken then.  It is rolled back in any case: what was attached is the
+ * session's, and a commit would count as a command.
  */
 void *
 shared_memory_attach(const char *name, Size size,
@@ -48,36 +49,35 @@ shared_memory_attach(const char *name, Size size,
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	void	   *volatile memory = NULL;
-	static bool found;
-
-	if (IsInParallelMode())
-		return GetNamedDSMSegment(name, size, initialize_segment, &found, initialize);
+	ErrorData  *volatile error = NULL;
+	bool		found;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		memory = GetNamedDSMSegment(name, size, initialize_segment, &found, initialize);
-		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		FreeErrorData(error);
-		return NULL;
 	}
 	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+
+	if (error != NULL)
+	{
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		ereport(LOG,
+				(errmsg("snapshot_store: this session counts for itself: %s",
+						error->message)));
+		FreeErrorData(error);
+	}
 	return memory;
 }
 

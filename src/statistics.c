@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "settings.h"
 #include "shared_memory.h"
 #include "statistics.h"
 
@@ -178,13 +179,18 @@ is_ready(Entry *entry)
 {
 	uint32		state = pg_atomic_read_u32(&entry->state);
 
-	for (int patience = PATIENCE; state == ENTRY_CLAIMED && patience > 0; patience--)
-	{
-		pg_usleep(1000);
-		state = pg_atomic_read_u32(&entry->state);
-	}
 	pg_read_barrier();
 	return state == ENTRY_READY;
+}
+
+/* The same, after a wait for who is filling it in. */
+static bool
+becomes_ready(Entry *entry)
+{
+	for (int patience = PATIENCE;
+		 pg_atomic_read_u32(&entry->state) == ENTRY_CLAIMED && patience > 0; patience--)
+		pg_usleep(1000);
+	return is_ready(entry);
 }
 
 /* May this database have another kind? */
@@ -204,9 +210,9 @@ has_room_for_kind(void)
 	return !kinds_are_full;
 }
 
-/* The entry of a kind, made if need be; NULL if that cannot be. */
+/* The entry of a kind, made if need be and may_add; NULL if that cannot be. */
 static Entry *
-find_entry(const char *kind, int length)
+find_entry(const char *kind, int length, bool may_add)
 {
 	uint32		hash = hash_bytes_uint32(MyDatabaseId) ^
 		hash_bytes((const unsigned char *) kind, length);
@@ -218,7 +224,7 @@ find_entry(const char *kind, int length)
 
 		if (pg_atomic_read_u32(&entry->state) == ENTRY_FREE)
 		{
-			if (length > 0 && !has_room_for_kind())
+			if (!may_add || (length > 0 && !has_room_for_kind()))
 				return NULL;
 			if (pg_atomic_compare_exchange_u32(&entry->state, &state, ENTRY_CLAIMED))
 			{
@@ -230,7 +236,9 @@ find_entry(const char *kind, int length)
 				return entry;
 			}
 		}
-		if (is_ready(entry) && entry->database == MyDatabaseId &&
+		if (!becomes_ready(entry))
+			return NULL;
+		if (entry->database == MyDatabaseId &&
 			entry->kind_length == length &&
 			memcmp(entry->kind, kind, length) == 0)
 			return entry;
@@ -238,7 +246,10 @@ find_entry(const char *kind, int length)
 	return NULL;
 }
 
-/* Where to count what concerns a stream; NULL if nowhere. */
+/*
+ * Where to count what concerns a stream; NULL if nowhere.  While the store is
+ * off, nobody's privileges are looked at: that makes no new kinds.
+ */
 static Entry *
 entry_of(const text *stream_id)
 {
@@ -254,9 +265,9 @@ entry_of(const text *stream_id)
 	length = kind_length(stream_id);
 	if (statistics == NULL)
 		attach();
-	entry = find_entry(kind, length);
+	entry = find_entry(kind, length, snapshot_store_enabled);
 	if (entry == NULL)
-		return find_entry(kind, 0);
+		return find_entry(kind, 0, true);
 	if (length > 0)
 		last_entry = entry;
 	return entry;
@@ -466,6 +477,7 @@ statistics_read(StatisticsReceiver receive, void *arg)
 		{
 			uint64		baseline = pg_atomic_read_u64(&entry->baseline[c]);
 
+			pg_read_barrier();
 			kind.counters[c] = pg_atomic_read_u64(&entry->counters[c]) - baseline;
 		}
 		receive(&kind, arg);

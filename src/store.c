@@ -388,16 +388,18 @@ store_save_many(Oid function, StreamSnapshot *snapshots, int count, bool replace
 					 errhint("Save only the last snapshot of each stream.")));
 	}
 
-	if (count > 0)
-		count_batch(SAVE_BATCHES, SAVE_BATCH_STREAMS, snapshots[0].stream_id, count);
 	if (!snapshot_store_enabled)
 	{
+		if (count > 0)
+			count_batch(SAVE_BATCHES, SAVE_BATCH_STREAMS, snapshots[0].stream_id, count);
 		for (int i = 0; i < count; i++)
 			count_for_stream(SAVES_OFF, snapshots[i].stream_id);
 		return;
 	}
 
 	store_table_open(function, SAVE_PRIVILEGES, &table);
+	if (count > 0)
+		count_batch(SAVE_BATCHES, SAVE_BATCH_STREAMS, snapshots[0].stream_id, count);
 	each = AllocSetContextCreate(caller, "snapshot_store batch",
 								 ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < count; i++)
@@ -469,6 +471,7 @@ find_most_recent(const StoreTable *table, text *stream_id,
 	if (any)
 		result = LOADS_FOUND;
 	else if (result == LOADS_NOT_FOUND && snapshot_store_track && with_state &&
+			 !IsolationIsSerializable() &&	/* the look would count as reading */
 			 table->access->scan_passed_over(table, stream_id, &scan))
 		result = LOADS_UNRECOGNIZED;
 	table->access->scan_end(&scan);
@@ -577,16 +580,18 @@ store_load_many(Oid function, text **stream_ids, int count, StateKind kind,
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext each;
 
-	if (count > 0)
-		count_batch(LOAD_BATCHES, LOAD_BATCH_STREAMS, stream_ids[0], count);
 	if (!snapshot_store_enabled)
 	{
+		if (count > 0)
+			count_batch(LOAD_BATCHES, LOAD_BATCH_STREAMS, stream_ids[0], count);
 		for (int i = 0; i < count; i++)
 			count_for_stream(LOADS_OFF, stream_ids[i]);
 		return;
 	}
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
+	if (count > 0)
+		count_batch(LOAD_BATCHES, LOAD_BATCH_STREAMS, stream_ids[0], count);
 	each = AllocSetContextCreate(caller, "snapshot_store batch",
 								 ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < count; i++)
