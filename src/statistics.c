@@ -54,7 +54,7 @@ typedef struct Entry
 	Oid			database;
 	int			kind_length;	/* 0: the rest */
 	char		kind[KIND_MAX_BYTES];
-	pg_atomic_uint64 reset_at;	/* or 0 */
+	pg_atomic_uint64 since;		/* when its database began to count */
 	pg_atomic_uint64 counters[NUM_COUNTERS];
 	pg_atomic_uint64 baseline[NUM_COUNTERS];
 } Entry;
@@ -112,7 +112,7 @@ initialize(Statistics *fresh, int size)
 		Entry	   *entry = &fresh->entries[i];
 
 		pg_atomic_init_u32(&entry->state, ENTRY_FREE);
-		pg_atomic_init_u64(&entry->reset_at, 0);
+		pg_atomic_init_u64(&entry->since, fresh->since);
 		for (int c = 0; c < NUM_COUNTERS; c++)
 		{
 			pg_atomic_init_u64(&entry->counters[c], 0);
@@ -210,6 +210,22 @@ has_room_for_kind(void)
 	return !kinds_are_full;
 }
 
+/* When did this database begin to count, the last time? */
+static TimestampTz
+counting_since(void)
+{
+	TimestampTz since = statistics->since;
+
+	for (int i = 0; i < statistics->size; i++)
+	{
+		Entry	   *entry = &statistics->entries[i];
+
+		if (is_ready(entry) && entry->database == MyDatabaseId)
+			since = Max(since, (TimestampTz) pg_atomic_read_u64(&entry->since));
+	}
+	return since;
+}
+
 /* The entry of a kind, made if need be and may_add; NULL if that cannot be. */
 static Entry *
 find_entry(const char *kind, int length, bool may_add)
@@ -231,6 +247,7 @@ find_entry(const char *kind, int length, bool may_add)
 				entry->database = MyDatabaseId;
 				entry->kind_length = length;
 				memcpy(entry->kind, kind, length);
+				pg_atomic_write_u64(&entry->since, counting_since());
 				pg_write_barrier();
 				pg_atomic_write_u32(&entry->state, ENTRY_READY);
 				return entry;
@@ -247,8 +264,8 @@ find_entry(const char *kind, int length, bool may_add)
 }
 
 /*
- * Where to count what concerns a stream; NULL if nowhere.  While the store is
- * off, nobody's privileges are looked at: that makes no new kinds.
+ * Where to count what concerns a stream; NULL if nowhere, or if nothing is to
+ * be counted.  While the store is off, nobody's privileges are looked at: that makes no new kinds.
  */
 static Entry *
 entry_of(const text *stream_id)
@@ -256,6 +273,9 @@ entry_of(const text *stream_id)
 	const char *kind = VARDATA_ANY(stream_id);
 	Entry	   *entry = last_entry;
 	int			length;
+
+	if (!snapshot_store_track)
+		return NULL;
 
 	/* A kind has no separator in it. */
 	if (entry != NULL && entry->kind_length < VARSIZE_ANY_EXHDR(stream_id) &&
@@ -283,9 +303,9 @@ add(Entry *entry, Counter counter, uint64 n)
 void
 count_for_stream(Counter counter, const text *stream_id)
 {
-	Entry	   *entry;
+	Entry	   *entry = entry_of(stream_id);
 
-	if (snapshot_store_track && (entry = entry_of(stream_id)) != NULL)
+	if (entry != NULL)
 		add(entry, counter, 1);
 }
 
@@ -299,9 +319,9 @@ state_bytes(const StreamSnapshot *snapshot)
 void
 count_found(const StreamSnapshot *found)
 {
-	Entry	   *entry;
+	Entry	   *entry = entry_of(found->stream_id);
 
-	if (snapshot_store_track && (entry = entry_of(found->stream_id)) != NULL)
+	if (entry != NULL)
 	{
 		add(entry, LOADS_FOUND, 1);
 		add(entry, BYTES_LOADED, state_bytes(found));
@@ -312,9 +332,9 @@ count_found(const StreamSnapshot *found)
 void
 count_batch(Counter batches, Counter streams, const text *first_stream_id, int count)
 {
-	Entry	   *entry;
+	Entry	   *entry = entry_of(first_stream_id);
 
-	if (snapshot_store_track && (entry = entry_of(first_stream_id)) != NULL)
+	if (entry != NULL)
 	{
 		add(entry, batches, 1);
 		add(entry, streams, count);
@@ -417,8 +437,8 @@ count_stored(const StreamSnapshot *snapshot)
 	static bool registered = false;
 	Pending		stored;
 
-	if (!snapshot_store_track ||
-		(stored.entry = entry_of(snapshot->stream_id)) == NULL)
+	stored.entry = entry_of(snapshot->stream_id);
+	if (stored.entry == NULL)
 		return;
 	if (!registered)
 	{
@@ -433,22 +453,6 @@ count_stored(const StreamSnapshot *snapshot)
 }
 
 /* ---- reading ---- */
-
-/* When did somebody last reset the database's counters?  0: nobody did. */
-static TimestampTz
-last_reset(Oid database)
-{
-	TimestampTz last = 0;
-
-	for (int i = 0; i < statistics->size; i++)
-	{
-		Entry	   *entry = &statistics->entries[i];
-
-		if (is_ready(entry) && entry->database == database)
-			last = Max(last, (TimestampTz) pg_atomic_read_u64(&entry->reset_at));
-	}
-	return last;
-}
 
 /*
  * statistics_read
@@ -469,9 +473,7 @@ statistics_read(StatisticsReceiver receive, void *arg)
 		kind.database = entry->database;
 		kind.kind = entry->kind;
 		kind.kind_length = entry->kind_length;
-		kind.since = last_reset(entry->database);
-		if (kind.since == 0)
-			kind.since = statistics->since;
+		kind.since = pg_atomic_read_u64(&entry->since);
 		kind.are_shared = are_shared;
 		for (int c = 0; c < NUM_COUNTERS; c++)
 		{
@@ -501,6 +503,6 @@ statistics_reset(void)
 		for (int c = 0; c < NUM_COUNTERS; c++)
 			pg_atomic_write_u64(&entry->baseline[c],
 								pg_atomic_read_u64(&entry->counters[c]));
-		pg_atomic_write_u64(&entry->reset_at, now);
+		pg_atomic_write_u64(&entry->since, now);
 	}
 }
