@@ -50,9 +50,14 @@ has_headers() {
 	[ -e "$(pg_path includedir-server)/postgres.h" ] && [ -e "$(pg_path pgxs)" ]
 }
 
-# The same, if apt knows the package: not every distribution has it, and its tests can be skipped.
+apt_knows() {
+	[[ $(apt-cache policy "$1" 2>/dev/null) = *Candidate:\ [!\(]* ]]
+}
+
+# want PACKAGE COMMAND...: need, if apt knows the package: not every distribution has it, and its tests can
+# be skipped.
 want() {
-	[[ $(apt-cache policy "$1" 2>/dev/null) != *Candidate:\ [!\(]* ]] || need "$@"
+	! apt_knows "$1" || need "$@"
 }
 
 # Does gcc find the C library, to compile with and to link to?
@@ -171,7 +176,7 @@ install_missing() {
 	[ -n "$major" ] || die "apt knows no package postgresql. Missing: ${missing[*]}"
 	find_missing "$1"
 	for package in "${missing[@]}"; do
-		[[ $(apt-cache policy "$package") = *Candidate:\ [!\(]* ]] || unknown+=("$package")
+		apt_knows "$package" || unknown+=("$package")
 	done
 	[ ${#unknown[@]} = 0 ] ||
 		die "apt knows no package of this name (Ubuntu: is universe enabled?): ${unknown[*]}"
