@@ -10,6 +10,9 @@ PGFILEDESC = "snapshot_store - snapshots of event-sourced streams"
 # Only what SQL calls leaves the library (from 16 on this is the default).
 PG_CFLAGS  = -fvisibility=hidden
 
+# Dictionaries pack states by zstd.
+SHLIB_LINK += -lzstd
+
 # Each file stands alone: it leaves nothing behind that the next would trip over.
 REGRESS        = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
 ISOLATION      = $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))

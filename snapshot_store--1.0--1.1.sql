@@ -46,3 +46,176 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION @extschema@.snapshot_stats_reset() IS
 'counts anew what snapshot_stats shows of this database; for the owner of the table';
+
+-- States can be packed by dictionaries of their kind. Nothing here touches the
+-- table: its owner alone may make its column "state" one of this type.
+CREATE TYPE @extschema@.snapshot_state;
+
+CREATE FUNCTION @extschema@.snapshot_state_in(pg_catalog.cstring)
+RETURNS @extschema@.snapshot_state
+AS 'MODULE_PATHNAME', 'snapshot_state_in'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.snapshot_state_out(@extschema@.snapshot_state)
+RETURNS pg_catalog.cstring
+AS 'MODULE_PATHNAME', 'snapshot_state_out'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.snapshot_state_recv(pg_catalog.internal)
+RETURNS @extschema@.snapshot_state
+AS 'MODULE_PATHNAME', 'snapshot_state_recv'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION @extschema@.snapshot_state_send(@extschema@.snapshot_state)
+RETURNS pg_catalog.bytea
+AS 'MODULE_PATHNAME', 'snapshot_state_send'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE @extschema@.snapshot_state (
+    INPUT = @extschema@.snapshot_state_in,
+    OUTPUT = @extschema@.snapshot_state_out,
+    RECEIVE = @extschema@.snapshot_state_recv,
+    SEND = @extschema@.snapshot_state_send,
+    LIKE = pg_catalog.json,
+    STORAGE = extended);
+
+COMMENT ON TYPE @extschema@.snapshot_state IS
+'JSON, to the letter, packed by a dictionary if snapshot_save or snapshot_repack has one for it';
+
+CREATE FUNCTION @extschema@.snapshot_state_to_json(@extschema@.snapshot_state)
+RETURNS pg_catalog.json
+AS 'MODULE_PATHNAME', 'snapshot_state_to_json'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_state_to_json(@extschema@.snapshot_state) IS
+'the state as json, to the letter';
+
+-- JSON is a state as it is, so a column of json becomes one of states without
+-- being rewritten. The other way there is always something to do.
+CREATE CAST (pg_catalog.json AS @extschema@.snapshot_state) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (@extschema@.snapshot_state AS pg_catalog.json)
+    WITH FUNCTION @extschema@.snapshot_state_to_json(@extschema@.snapshot_state) AS IMPLICIT;
+CREATE CAST (pg_catalog.jsonb AS @extschema@.snapshot_state) WITH INOUT AS ASSIGNMENT;
+CREATE CAST (@extschema@.snapshot_state AS pg_catalog.jsonb) WITH INOUT AS ASSIGNMENT;
+
+-- Nobody is granted this table, and it stays the superuser's: what it holds is
+-- taken from states. The library reads it without privileges, as the server does
+-- its catalogs, also while changes are decoded for a subscriber; and it alone
+-- writes there, by which triggers are not fired.
+CREATE TABLE @extschema@.snapshot_dictionary (
+    number pg_catalog.int8 NOT NULL,
+    stream_id_prefix pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
+    state_schema_version pg_catalog.int8,
+    level pg_catalog.int4 NOT NULL,
+    active pg_catalog.bool NOT NULL,
+    trained_at pg_catalog.timestamptz NOT NULL,
+    samples pg_catalog.int4 NOT NULL,
+    ratio pg_catalog.float8 NOT NULL,
+    content pg_catalog.bytea NOT NULL,
+    CONSTRAINT snapshot_dictionary_pkey PRIMARY KEY (number)
+) WITH (user_catalog_table = true);
+
+ALTER TABLE @extschema@.snapshot_dictionary ALTER COLUMN content SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE @extschema@.snapshot_dictionary IS 'the dictionaries by which states are packed: never deleted, nor is their content changed';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.number IS 'the first 8 bytes of the SHA-256 of its content';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.stream_id_prefix IS 'it packs states of streams whose names begin with this';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.state_schema_version IS 'it packs states of this schema version; null for all';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.level IS 'zstd''s level of compression';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.active IS 'does it pack, or only unpack?';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.trained_at IS 'when it was trained';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.samples IS 'on how many states it was trained and tested';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.ratio IS 'how many times smaller than what the server makes of them it made those that it was tested on';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.content IS 'the dictionary, for zstd';
+
+CREATE FUNCTION @extschema@.snapshot_dictionary_guard()
+RETURNS pg_catalog.trigger
+AS 'MODULE_PATHNAME', 'snapshot_dictionary_guard'
+LANGUAGE C;
+
+COMMENT ON FUNCTION @extschema@.snapshot_dictionary_guard() IS
+'keeps dictionaries from being changed by hand';
+
+CREATE TRIGGER snapshot_dictionary_guard
+BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.snapshot_dictionary
+FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
+
+ALTER TABLE @extschema@.snapshot_dictionary ENABLE ALWAYS TRIGGER snapshot_dictionary_guard;
+
+CREATE FUNCTION @extschema@.snapshot_dictionary_estimate(
+    stream_id_prefix pg_catalog.text,
+    state_schema_version pg_catalog.int8 DEFAULT NULL,
+    max_samples pg_catalog.int4 DEFAULT 1000,
+    max_size pg_catalog.int4 DEFAULT 32768,
+    level pg_catalog.int4 DEFAULT 1,
+    min_samples pg_catalog.int4 DEFAULT 10,
+    OUT snapshots pg_catalog.int8,
+    OUT samples pg_catalog.int4,
+    OUT state_size pg_catalog.int8,
+    OUT stored_size pg_catalog.int8,
+    OUT packed_size pg_catalog.int8,
+    OUT ratio pg_catalog.float8,
+    OUT savings pg_catalog.int8,
+    OUT dictionary_size pg_catalog.int4)
+AS 'MODULE_PATHNAME', 'snapshot_dictionary_estimate'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_dictionary_estimate(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4) IS
+'what a dictionary for states of streams with a common beginning of their names would save; for the owner of the table';
+
+CREATE FUNCTION @extschema@.snapshot_dictionary_train(
+    stream_id_prefix pg_catalog.text,
+    state_schema_version pg_catalog.int8 DEFAULT NULL,
+    max_samples pg_catalog.int4 DEFAULT 1000,
+    max_size pg_catalog.int4 DEFAULT 32768,
+    level pg_catalog.int4 DEFAULT 1,
+    min_samples pg_catalog.int4 DEFAULT 10,
+    OUT number pg_catalog.int8,
+    OUT snapshots pg_catalog.int8,
+    OUT samples pg_catalog.int4,
+    OUT state_size pg_catalog.int8,
+    OUT stored_size pg_catalog.int8,
+    OUT packed_size pg_catalog.int8,
+    OUT ratio pg_catalog.float8,
+    OUT savings pg_catalog.int8,
+    OUT dictionary_size pg_catalog.int4)
+AS 'MODULE_PATHNAME', 'snapshot_dictionary_train'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_dictionary_train(pg_catalog.text, pg_catalog.int8, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4) IS
+'trains a dictionary, by which later saves are packed, if it makes states at least 1.2 times smaller; for the owner of the table';
+
+CREATE FUNCTION @extschema@.snapshot_dictionary_retire(number pg_catalog.int8)
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME', 'snapshot_dictionary_retire'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_dictionary_retire(pg_catalog.int8) IS
+'packs nothing by that dictionary any more; what it has packed stays readable; for the owner of the table';
+
+CREATE FUNCTION @extschema@.snapshot_dictionaries(
+    OUT number pg_catalog.int8,
+    OUT stream_id_prefix pg_catalog.text,
+    OUT state_schema_version pg_catalog.int8,
+    OUT level pg_catalog.int4,
+    OUT active pg_catalog.bool,
+    OUT trained_at pg_catalog.timestamptz,
+    OUT samples pg_catalog.int4,
+    OUT ratio pg_catalog.float8,
+    OUT size pg_catalog.int4)
+RETURNS SETOF pg_catalog.record
+AS 'MODULE_PATHNAME', 'snapshot_dictionaries'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+
+COMMENT ON FUNCTION @extschema@.snapshot_dictionaries() IS
+'the dictionaries, but for their content; for the owner of the table';
+
+CREATE PROCEDURE @extschema@.snapshot_repack(
+    stream_id_prefix pg_catalog.text,
+    batch_size pg_catalog.int4 DEFAULT 100,
+    INOUT repacked pg_catalog.int8 DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'snapshot_repack'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE @extschema@.snapshot_repack(pg_catalog.text, pg_catalog.int4, pg_catalog.int8) IS
+'packs stored states by the dictionaries that are active now, or unpacks those that have none, in batches that commit; for the owner of the table';

@@ -8,6 +8,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "nodes/parsenodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -169,4 +171,27 @@ get_array(FunctionCallInfo fcinfo, int argument, const char *parameter,
 					  &array->count);
 	if (!nulls_allowed)
 		array->isnull = NULL;
+}
+
+/*
+ * What a procedure that commits does first: refuse to run inside of another's
+ * transaction, and learn the type of its result, in memory that outlives the
+ * commits.
+ */
+TupleDesc
+begin_procedure(FunctionCallInfo fcinfo)
+{
+	TupleDesc	result;
+
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("%s() cannot be called inside a transaction block or a function",
+						get_func_name(fcinfo->flinfo->fn_oid)),
+				 errdetail("It commits after each batch."),
+				 errhint("Send CALL in a statement of its own. A procedure around it must be neither SECURITY DEFINER nor have a SET clause.")));
+	if (get_call_result_type(fcinfo, NULL, &result) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "a procedure that counts must return a row");
+	return BlessTupleDesc(result);
 }

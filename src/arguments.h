@@ -5,6 +5,7 @@
 #ifndef SNAPSHOT_STORE_ARGUMENTS_H
 #define SNAPSHOT_STORE_ARGUMENTS_H
 
+#include "access/tupdesc.h"
 #include "fmgr.h"
 
 #include "compat.h"
@@ -49,5 +50,6 @@ extern Datum metadata_from_json(Datum json);
 extern void get_array(FunctionCallInfo fcinfo, int argument,
 					  const char *parameter, Oid element_type,
 					  bool nulls_allowed, ArrayArgument *array);
+extern TupleDesc begin_procedure(FunctionCallInfo fcinfo);
 
 #endif							/* SNAPSHOT_STORE_ARGUMENTS_H */

@@ -106,6 +106,11 @@ find_option(const char *name, bool create_placeholders, bool skip_errors,
 }
 #endif
 
+/* 16 took the layout of varlenas out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 16 moved the privileges that a table needs out of its entry. */
 static inline void
 set_needed_privileges(Query *query, RangeTblEntry *entry, AclMode needed)

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
 #include "commands/dbcommands.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -16,6 +15,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "relation.h"
 #include "statistics.h"
 #include "table.h"
 
@@ -34,16 +34,6 @@ typedef struct StatisticsRows
 	List	   *sums;			/* KindStatistics, of each database without */
 } StatisticsRows;
 
-/* Does the user own the table? */
-static bool
-owns_table(Oid function)
-{
-	Oid			table = get_relname_relid(TABLE_NAME, get_func_namespace(function));
-
-	return OidIsValid(table) &&
-		object_ownercheck(RelationRelationId, table, GetUserId());
-}
-
 /*
  * Kinds are text from the names of streams: for those who may read the names,
  * or all statistics.
@@ -52,7 +42,7 @@ static bool
 may_see_kinds(Oid function)
 {
 	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
-		owns_table(function);
+		owns_store_table(function);
 }
 
 static void
@@ -143,7 +133,7 @@ snapshot_stats(PG_FUNCTION_ARGS)
 Datum
 snapshot_stats_reset(PG_FUNCTION_ARGS)
 {
-	if (!owns_table(fcinfo->flinfo->fn_oid))
+	if (!owns_store_table(fcinfo->flinfo->fn_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to reset statistics"),

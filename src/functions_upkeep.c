@@ -11,6 +11,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "stream_walk.h"
 #include "upkeep.h"
 
 SQL_FUNCTION(snapshot_census);
@@ -146,26 +147,14 @@ snapshot_purge(PG_FUNCTION_ARGS)
 						 &bounds.min_created_at);
 	get_created_at_bound(fcinfo, 3, &bounds.has_max_created_at,
 						 &bounds.max_created_at);
-	batch_size = get_positive(fcinfo, 4, "batch_size", PURGE_MAX_BATCH_SIZE);
+	batch_size = get_positive(fcinfo, 4, "batch_size", MAX_BATCH_SIZE);
 
 	if (!has_recognized && !bounds.has_min_created_at && !bounds.has_max_created_at)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("snapshot_purge() needs a criterion"),
 				 errhint("Pass recognized_schema_versions, min_created_at or max_created_at.")));
-	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("snapshot_purge() cannot be called inside a transaction block or a function"),
-				 errdetail("It commits after each batch."),
-				 errhint("Send CALL in a statement of its own. A procedure around it must be neither SECURITY DEFINER nor have a SET clause.")));
-
-	/* Here, where nothing was committed, and in memory that outlives commits. */
-	if (get_call_result_type(fcinfo, NULL, &result) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "snapshot_purge must return a row");
-	result = BlessTupleDesc(result);
-
+	result = begin_procedure(fcinfo);
 	deleted = Int64GetDatum(upkeep_purge(fcinfo->flinfo->fn_oid, prefix,
 										 has_recognized ? &recognized : NULL,
 										 &bounds, batch_size));

@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
@@ -34,6 +35,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "dictionary.h"
 #include "relation.h"
 #include "settings.h"
 
@@ -54,6 +56,7 @@ typedef struct KnownTable
 	Oid			schema;
 	Oid			relation;
 	StreamOrder order;			/* of its streams */
+	Oid			state_type;		/* see StoreTable */
 	Oid			key;			/* its index, if the table is plain */
 	bool		plain;			/* may it be reached directly? */
 } KnownTable;
@@ -169,7 +172,7 @@ has_our_columns(Relation relation)
 		if (attribute->attisdropped ||
 			attribute->attgenerated != '\0' ||
 			attribute->attidentity != '\0' ||
-			attribute->atttypid != columns[i].type ||
+			attribute->atttypid != (i == Anum_state - 1 ? known.state_type : columns[i].type) ||
 			attribute->atttypmod != -1 ||
 			attribute->attcollation != columns[i].collation ||
 			column_is_not_null(desc, i) != columns[i].notnull ||
@@ -280,6 +283,28 @@ get_stream_order(Relation relation)
 	return BY_BYTES;			/* no statement will get so far */
 }
 
+/* Is the server one of Citus? */
+bool
+runs_citus(void)
+{
+	return OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE));
+}
+
+/*
+ * The type of its states: ours, or json for whatever else.  What one node of
+ * Citus has packed no other could read.
+ */
+static Oid
+get_state_type(Relation relation)
+{
+	AttrNumber	column = get_attnum(RelationGetRelid(relation), columns[Anum_state - 1].name);
+	Oid			type = column == InvalidAttrNumber ? InvalidOid :
+		TupleDescAttr(RelationGetDescr(relation), column - 1)->atttypid;
+
+	return OidIsValid(type) && type != JSONOID && !runs_citus() &&
+		is_state_type(type, RelationGetNamespace(relation)) ? type : JSONOID;
+}
+
 /* Is this our key, and in force? */
 static bool
 is_our_key(Relation index)
@@ -345,7 +370,7 @@ why_not_direct(Relation relation)
 		return "its check constraints were changed";
 
 	/* On a Citus server any table may be an empty shell of a distributed one. */
-	if (OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE)))
+	if (runs_citus())
 		return "the server runs Citus";
 
 	indexes = RelationGetIndexList(relation);
@@ -373,6 +398,7 @@ learn(Relation relation, Oid function)
 	known.function_hash = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
 	check_extension_version();
 	known.order = get_stream_order(relation);
+	known.state_type = get_state_type(relation);
 	known.key = InvalidOid;
 	reason = why_not_direct(relation);
 	known.plain = reason == NULL;
@@ -561,6 +587,16 @@ store_function_name(Oid function)
 	return name;
 }
 
+/* Does the user own the table, or have the privileges of who does? */
+bool
+owns_store_table(Oid function)
+{
+	Oid			table = get_relname_relid(TABLE_NAME, get_func_namespace(function));
+
+	return OidIsValid(table) &&
+		object_ownercheck(RelationRelationId, table, GetUserId());
+}
+
 /*
  * The way to a table with row security that is plain otherwise.  Superusers,
  * for one, are not bound by it; who is bound while row_security is off gets an
@@ -612,6 +648,7 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 
 	table->relation = relation;
 	table->in_order = known.order == BY_BYTES;
+	table->state_type = known.state_type;
 	table->key = direct ? index_open(known.key, lockmode) : NULL;
 	if (direct && !is_for_transaction(table->key))
 	{

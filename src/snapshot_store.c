@@ -12,6 +12,12 @@
  *		table_secured.c		... also under row security
  *		table_sql.c			... by SPI
  *		upkeep.c			what concerns many streams: census, work list, purge
+ *		stream_walk.c		... by a walk over their rows, also in batches
+ *		dictionary.c		which dictionary packs which states
+ *		packed_state.c		... and how
+ *		samples.c			what a dictionary is trained on
+ *		training.c			... and how
+ *		repack.c			packs what is stored already
  *		statistics.c		what the store has done, counted
  *		shared_memory.c		... where all sessions see it
  */

@@ -15,6 +15,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "dictionary.h"
 #include "durability.h"
 #include "relation.h"
 #include "retention.h"
@@ -102,6 +103,17 @@ same_rows(const StreamRows *a, const StreamRows *b)
 	return true;
 }
 
+/* Pack its state, if there is a dictionary for it; once is enough. */
+static void
+pack_snapshot(const StoreTable *table, StreamSnapshot *snapshot)
+{
+	Oid			schema = RelationGetNamespace(table->relation);
+	DictionaryChoice choice = dictionary_choose(schema, snapshot->stream_id,
+												snapshot->header.state_schema_version);
+
+	snapshot->packed = dictionary_pack(schema, &choice, snapshot->state);
+}
+
 /* Write a snapshot into the slot that was planned for it. */
 static WriteResult
 write_snapshot(const StoreTable *table, StreamSnapshot *snapshot,
@@ -111,6 +123,9 @@ write_snapshot(const StoreTable *table, StreamSnapshot *snapshot,
 	const SnapshotHeader *overwritten = plan->overwrites < 0 ? NULL :
 		&rows->kept[plan->overwrites].header;
 
+	if (table_packs(table) && snapshot->kind == STATE_JSON &&
+		snapshot->packed == (Datum) 0)
+		pack_snapshot(table, snapshot);
 	snapshot->header.slot = plan->slot;
 	if (insist)
 		return table_sql_insist(table, snapshot, overwritten, replace,
@@ -244,6 +259,7 @@ save(const StoreTable *table, StreamSnapshot *snapshot, bool replace)
 	bool		stored = false;
 	bool		refused = false;
 
+	snapshot->packed = (Datum) 0;
 	while (!done)
 	{
 		SnapshotHeader own;
@@ -509,6 +525,31 @@ check_kind(Oid function, const StreamSnapshot *found, StateKind kind)
 			 errhint("Load it with %s().", name)));
 }
 
+/*
+ * Unpack its state, if it is packed.  A snapshot is a cache: one whose
+ * dictionary is missing is as good as none.
+ */
+static bool
+unpack_snapshot(const StoreTable *table, StreamSnapshot *found)
+{
+	uint64		missing;
+	Datum		state = dictionary_unpack(RelationGetNamespace(table->relation),
+										  found->state, &missing);
+
+	if (state == (Datum) 0)
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("dictionary %lld does not exist", (long long) missing),
+				 errdetail("The snapshot of stream \"%s\" was packed by it, and cannot be loaded.",
+						   text_to_cstring(found->stream_id)),
+				 errhint("The next save of the stream replaces the snapshot.")));
+		return false;
+	}
+	found->state = state;
+	return true;
+}
+
 /* Load from the open table. */
 static bool
 load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
@@ -525,6 +566,11 @@ load(Oid function, const StoreTable *table, text *stream_id, StateKind kind,
 	}
 	found->stream_id = stream_id;
 	check_kind(function, found, kind);
+	if (table_packs(table) && kind == STATE_JSON && !unpack_snapshot(table, found))
+	{
+		count_for_stream(LOADS_NOT_FOUND, stream_id);
+		return false;
+	}
 	count_found(found);
 
 	/*

@@ -47,6 +47,7 @@ typedef struct StreamSnapshot
 	SnapshotHeader header;
 	StateKind	kind;
 	Datum		state;			/* may be toasted */
+	Datum		packed;			/* what is written in its place, unless 0 */
 	int64		state_size;		/* as stored; only from a scan without states */
 	bool		has_metadata;
 	Datum		metadata;

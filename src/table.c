@@ -13,6 +13,7 @@ void
 table_form_row(const StreamSnapshot *snapshot, Datum *values, bool *isnull)
 {
 	const SnapshotHeader *header = &snapshot->header;
+	Datum		state = snapshot->packed != (Datum) 0 ? snapshot->packed : snapshot->state;
 	bool		is_bytea = snapshot->kind == STATE_BYTEA;
 
 	memset(isnull, false, Natts_snapshot_store * sizeof(bool));
@@ -21,9 +22,9 @@ table_form_row(const StreamSnapshot *snapshot, Datum *values, bool *isnull)
 	values[Anum_state_schema_version - 1] = Int64GetDatum(header->state_schema_version);
 	values[Anum_sequence_number - 1] = Int64GetDatum(header->sequence_number);
 	values[Anum_created_at - 1] = TimestampTzGetDatum(header->created_at);
-	values[Anum_state - 1] = is_bytea ? (Datum) 0 : snapshot->state;
+	values[Anum_state - 1] = is_bytea ? (Datum) 0 : state;
 	isnull[Anum_state - 1] = is_bytea;
-	values[Anum_state_bytea - 1] = is_bytea ? snapshot->state : (Datum) 0;
+	values[Anum_state_bytea - 1] = is_bytea ? state : (Datum) 0;
 	isnull[Anum_state_bytea - 1] = !is_bytea;
 	values[Anum_metadata - 1] = snapshot->metadata;
 	isnull[Anum_metadata - 1] = !snapshot->has_metadata;

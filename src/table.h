@@ -10,6 +10,7 @@
 #define SNAPSHOT_STORE_TABLE_H
 
 #include "access/genam.h"
+#include "catalog/pg_type_d.h"
 #include "executor/tuptable.h"
 #include "utils/rel.h"
 
@@ -46,6 +47,7 @@ typedef struct StoreTable
 	Relation	relation;
 	Relation	key;			/* its index; NULL on the sql way */
 	bool		in_order;		/* are streams in the order of names' bytes? */
+	Oid			state_type;		/* json, or ours: then states can be packed */
 	TablePolicies *policies;	/* NULL but on the secured way */
 	const TableAccess *access;
 } StoreTable;
@@ -184,6 +186,15 @@ extern uint64 table_purge(const StoreTable *table,
 						  const RecognizedVersions *recognized,
 						  const SnapshotBounds *bounds);
 
+/* Called with each state that is read. */
+typedef void (*StateReceiver) (const StreamSnapshot *row, void *arg);
+
+extern void table_read_states(const StoreTable *table, Datum stream_ids,
+							  Datum slots, bool lock,
+							  StateReceiver receive, void *arg);
+extern uint64 table_set_state(const StoreTable *table,
+							  const StreamSnapshot *row, Datum state);
+
 /* A snapshot as a row's values, and back. */
 extern void table_form_row(const StreamSnapshot *snapshot,
 						   Datum *values, bool *isnull);
@@ -192,5 +203,12 @@ extern void table_read_header(const Datum *values, const bool *isnull,
 extern void table_read_row(const Datum *values, const bool *isnull,
 						   StreamSnapshot *snapshot);
 extern void table_refuse_null(void);
+
+/* May there be packed states in the table? */
+static inline bool
+table_packs(const StoreTable *table)
+{
+	return table->state_type != JSONOID;
+}
 
 #endif							/* SNAPSHOT_STORE_TABLE_H */

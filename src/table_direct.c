@@ -216,8 +216,9 @@ form_slot(const StoreTable *table, const StreamSnapshot *snapshot)
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(table->relation),
 									&TTSOpsVirtual);
 	table_form_row(snapshot, slot->tts_values, slot->tts_isnull);
-	slot->tts_values[column - 1] = compress_state(table->relation, column,
-												  slot->tts_values[column - 1]);
+	if (slot->tts_values[column - 1] == snapshot->state)	/* it is not packed */
+		slot->tts_values[column - 1] = compress_state(table->relation, column,
+													  snapshot->state);
 	return ExecStoreVirtualTuple(slot);
 }
 

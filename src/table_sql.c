@@ -15,11 +15,13 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "dictionary.h"
 #include "table.h"
 
 typedef enum Statement
@@ -35,12 +37,18 @@ typedef enum Statement
 	REMOVE_ROW,
 	DELETE_ROWS,
 	WALK_KEY,
-	PURGE_ROWS
+	PURGE_ROWS,
+	READ_STATES,
+	LOCK_STATES,
+	SET_STATE
 } Statement;
 
-#define NUM_STATEMENTS	(PURGE_ROWS + 1)
+#define NUM_STATEMENTS	(SET_STATE + 1)
 
-/* A whole row as parameters $1 to $8, in the order of the columns. */
+/*
+ * A whole row as parameters $1 to $8, in the order of the columns.  Where JSONOID
+ * stands for a type, it may be the table's own type of states.
+ */
 #define ROW_COLUMNS \
 	"stream_id, slot, state_schema_version, sequence_number, created_at, " \
 	"state, state_bytea, metadata"
@@ -49,7 +57,7 @@ typedef enum Statement
 	"state_schema_version::pg_catalog.int8, sequence_number::pg_catalog.int8, " \
 	"created_at::pg_catalog.timestamptz"
 #define ROW_SELECTED \
-	HEADER_SELECTED ", state::pg_catalog.json, " \
+	HEADER_SELECTED ", state::%2$s, " \
 	"state_bytea::pg_catalog.bytea, metadata::pg_catalog.jsonb"
 #define ROW_TYPES \
 	TEXTOID, INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID, \
@@ -58,6 +66,19 @@ typedef enum Statement
 	"INSERT INTO %1$s AS kept (" ROW_COLUMNS ") " \
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) " \
 	"ON CONFLICT (stream_id, slot) "
+
+/* Rows by their keys: arrays of streams and slots. */
+#define FROM_KEYS \
+	" FROM %1$s AS kept" \
+	" JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS found (stream_id, slot)" \
+	" ON kept.stream_id OPERATOR(pg_catalog.=) found.stream_id" \
+	" AND kept.slot OPERATOR(pg_catalog.=) found.slot"
+#define STATES_FROM_KEYS \
+	"SELECT kept.stream_id::pg_catalog.text, kept.slot::pg_catalog.int2," \
+	" kept.state_schema_version::pg_catalog.int8, kept.state::%2$s" FROM_KEYS \
+	" WHERE kept.state IS NOT NULL" \
+	" ORDER BY kept.stream_id USING OPERATOR(pg_catalog.<)," \
+	" kept.slot USING OPERATOR(pg_catalog.<)"
 
 /* A row that is still as it was read. */
 #define SAME_ROW_TYPES	INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID
@@ -72,7 +93,7 @@ typedef enum Statement
 
 typedef struct StatementText
 {
-	const char *text;			/* %1$s: the table */
+	const char *text;			/* %1$s: the table; %2$s: its type of states */
 	int			nparameters;
 	Oid			types[MAX_PARAMETERS];
 } StatementText;
@@ -165,10 +186,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 	[PURGE_ROWS] = {
 		"WITH purged AS MATERIALIZED ("
-		"SELECT kept.stream_id, kept.slot FROM %1$s AS kept"
-		" JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS found (stream_id, slot)"
-		" ON kept.stream_id OPERATOR(pg_catalog.=) found.stream_id"
-		" AND kept.slot OPERATOR(pg_catalog.=) found.slot"
+		"SELECT kept.stream_id, kept.slot" FROM_KEYS
 		" WHERE ($3 IS NULL OR kept.state_schema_version OPERATOR(pg_catalog.<>) ALL ($3))"
 		" AND ($4 IS NULL OR kept.created_at OPERATOR(pg_catalog.<=) $4)"
 		" AND ($5 IS NULL OR kept.created_at OPERATOR(pg_catalog.>=) $5)"
@@ -177,6 +195,21 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" WHERE kept.stream_id OPERATOR(pg_catalog.=) purged.stream_id"
 		" AND kept.slot OPERATOR(pg_catalog.=) purged.slot",
 		5, {TEXTARRAYOID, INT2ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[READ_STATES] = {
+		STATES_FROM_KEYS,
+		2, {TEXTARRAYOID, INT2ARRAYOID}
+	},
+	/* A row that was changed meanwhile is read as it is then. */
+	[LOCK_STATES] = {
+		STATES_FROM_KEYS " FOR NO KEY UPDATE OF kept SKIP LOCKED",
+		2, {TEXTARRAYOID, INT2ARRAYOID}
+	},
+	[SET_STATE] = {
+		"UPDATE %1$s SET state = $3"
+		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		" AND slot OPERATOR(pg_catalog.=) $2",
+		3, {TEXTOID, INT2OID, JSONOID}
 	}
 };
 
@@ -187,9 +220,10 @@ typedef struct KeptPlan
 	int			generation;
 } KeptPlan;
 
-/* The kept plans, and the schema whose name is in them. */
+/* The kept plans, and the schema and the type whose names are in them. */
 static KeptPlan plans[NUM_STATEMENTS];
 static NameData plans_schema;
+static Oid	plans_state_type;
 
 /*
  * Plan a statement by index, and without JIT.
@@ -260,6 +294,28 @@ get_schema_name(const StoreTable *table)
 	return name;
 }
 
+static SPIPlanPtr
+prepare(const StatementText *statement, const char *schema, Oid state_type)
+{
+	StringInfoData command;
+	Oid			types[MAX_PARAMETERS];
+	SPIPlanPtr	plan;
+
+	for (int i = 0; i < statement->nparameters; i++)
+		types[i] = statement->types[i] == JSONOID ? state_type : statement->types[i];
+	initStringInfo(&command);
+	appendStringInfo(&command, statement->text,
+					 quote_qualified_identifier(schema, TABLE_NAME),
+					 state_type == JSONOID ? "pg_catalog.json" :
+					 quote_qualified_identifier(schema, STATE_TYPE_NAME));
+	plan = SPI_prepare_cursor(command.data, statement->nparameters, types,
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\": %s",
+			 command.data, SPI_result_code_string(SPI_result));
+	return plan;
+}
+
 /* The plan of a statement, kept if possible.  Called with SPI connected. */
 static SPIPlanPtr
 get_plan(const StoreTable *table, Statement statement)
@@ -278,10 +334,12 @@ get_plan(const StoreTable *table, Statement statement)
 	 * The plans name the schema.  After a rename they are made anew; the old
 	 * ones are left alone, because an outer call may be running one.
 	 */
-	if (strcmp(NameStr(plans_schema), schema) != 0)
+	if (strcmp(NameStr(plans_schema), schema) != 0 ||
+		plans_state_type != table->state_type)
 	{
 		memset(plans, 0, sizeof(plans));
 		namestrcpy(&plans_schema, schema);
+		plans_state_type = table->state_type;
 	}
 
 	if (keeps && kept->plan != NULL)
@@ -301,18 +359,7 @@ get_plan(const StoreTable *table, Statement statement)
 	}
 	if (plan == NULL)
 	{
-		const StatementText *prepared = &statements[statement];
-		StringInfoData command;
-
-		initStringInfo(&command);
-		appendStringInfo(&command, prepared->text,
-						 quote_qualified_identifier(schema, TABLE_NAME));
-		plan = SPI_prepare_cursor(command.data, prepared->nparameters,
-								  unconstify(Oid *, &prepared->types[0]),
-								  CURSOR_OPT_GENERIC_PLAN);
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed for \"%s\": %s",
-				 command.data, SPI_result_code_string(SPI_result));
+		plan = prepare(&statements[statement], schema, table->state_type);
 		if (keeps)
 		{
 			SPI_keepplan(plan);
@@ -699,6 +746,64 @@ table_purge(const StoreTable *table, Datum stream_ids, Datum slots,
 	nulls[3] = bounds->has_max_created_at ? ' ' : 'n';
 	nulls[4] = bounds->has_min_created_at ? ' ' : 'n';
 	return write_rows(table, PURGE_ROWS, values, nulls);
+}
+
+/*
+ * Call the receiver with the JSON states of the rows with these keys, as they
+ * are stored, if they are still there; if they are to be locked, pass over what
+ * another has locked.  Of the header, slot and schema version are set.
+ */
+void
+table_read_states(const StoreTable *table, Datum stream_ids, Datum slots,
+				  bool lock, StateReceiver receive, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext each;
+	Datum		keys[2];
+	SPITupleTable *rows;
+
+	keys[0] = stream_ids;		/* text[] */
+	keys[1] = slots;			/* smallint[] */
+	SPI_connect();
+	execute(table, lock ? LOCK_STATES : READ_STATES, keys, NULL, !lock, 0);
+	rows = SPI_tuptable;
+	each = AllocSetContextCreate(caller, "snapshot_store states",
+								 ALLOCSET_DEFAULT_SIZES);
+	for (uint64 i = 0; i < rows->numvals; i++)
+	{
+		Datum		values[Natts_key + 1];
+		bool		isnull[Natts_key + 1];
+		StreamSnapshot row;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(each);
+		heap_deform_tuple(rows->vals[i], rows->tupdesc, values, isnull);
+		if (!isnull[0] && !isnull[1] && !isnull[2] && !isnull[3])
+		{
+			row.stream_id = DatumGetTextPP(values[Anum_key_stream_id - 1]);
+			row.header.slot = DatumGetInt16(values[Anum_key_slot - 1]);
+			row.header.state_schema_version = DatumGetInt64(values[Anum_key_state_schema_version - 1]);
+			row.kind = STATE_JSON;
+			row.state = values[Natts_key];
+			receive(&row, arg);
+		}
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(each);
+	}
+	MemoryContextDelete(each);
+	SPI_finish();
+}
+
+/* Put another state, or the same one packed, in the place of a row's. */
+uint64
+table_set_state(const StoreTable *table, const StreamSnapshot *row, Datum state)
+{
+	Datum		values[3];
+
+	values[0] = PointerGetDatum(row->stream_id);
+	values[1] = Int16GetDatum(row->header.slot);
+	values[2] = state;
+	return write_rows(table, SET_STATE, values, NULL);
 }
 
 const TableAccess sql_access = {

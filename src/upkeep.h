@@ -24,9 +24,6 @@ typedef struct VersionCensus
 /* Called with each stream of the work list. */
 typedef void (*StreamReceiver) (const text *stream_id, void *arg);
 
-/* How many rows a batch of a purge may have: their keys fit into one array. */
-#define PURGE_MAX_BATCH_SIZE	500000
-
 extern List *upkeep_census(Oid function, text *prefix);
 extern void upkeep_outdated(Oid function, text *prefix,
 							const RecognizedVersions *recognized,

@@ -1,0 +1,632 @@
+/*
+ * dictionary.c
+ *		The dictionaries by which states are packed, and which is whose.
+ *
+ * The table is read as a catalog is: with the catalog snapshot, by its heap and
+ * its key alone, without privileges, plans or anything else that another could
+ * have put there.  So whoever may read a state can read it packed, also while a
+ * transaction's changes are decoded for a subscriber.
+ *
+ * What was learned of the active dictionaries is kept until an invalidation
+ * message says that there are others.  A dictionary that is ready for use is
+ * kept for as long as others are not used more: a number has one content, so
+ * nothing can make it wrong.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_opfamily.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "dictionary.h"
+#include "packed_state.h"
+#include "stream_snapshot.h"
+
+/* The table's columns. */
+#define Anum_number					1
+#define Anum_stream_id_prefix		2
+#define Anum_state_schema_version	3
+#define Anum_level					4
+#define Anum_active					5
+#define Anum_trained_at				6
+#define Anum_samples				7
+#define Anum_ratio					8
+#define Anum_content				9
+#define Natts_dictionary			9
+
+static const Oid column_types[Natts_dictionary] = {
+	INT8OID, TEXTOID, INT8OID, INT4OID, BOOLOID, TIMESTAMPTZOID, INT4OID, FLOAT8OID, BYTEAOID
+};
+
+/* How many dictionaries a session keeps ready for use. */
+#define MAX_PACKERS		32
+
+/* The active dictionaries, in the order in which they are chosen. */
+static struct
+{
+	bool		valid;
+	bool		changed;		/* since one began to learn them */
+	bool		own;			/* is one of them this transaction's own? */
+	Oid			schema;
+	Oid			relation;
+	MemoryContext context;
+	List	   *dictionaries;
+}			active;
+
+static struct
+{
+	Packer	   *packer;
+	uint64		last_use;
+}			packers[MAX_PACKERS];
+
+static uint64 uses = 0;
+
+/*
+ * Is this our type?  Only a superuser can make another base type of its name;
+ * other types are not stored as it is.
+ */
+bool
+is_state_type(Oid type, Oid schema)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Form_pg_type form;
+	bool		ours;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	ours = form->typtype == TYPTYPE_BASE && form->typlen == -1 &&
+		form->typnamespace == schema &&
+		strcmp(NameStr(form->typname), STATE_TYPE_NAME) == 0;
+	ReleaseSysCache(tuple);
+	return ours;
+}
+
+/* ---- the table ---- */
+
+static bool
+has_our_columns(TupleDesc desc)
+{
+	if (desc->natts != Natts_dictionary)
+		return false;
+	for (int i = 0; i < Natts_dictionary; i++)
+	{
+		if (TupleDescAttr(desc, i)->attisdropped ||
+			TupleDescAttr(desc, i)->atttypid != column_types[i])
+			return false;
+	}
+	return true;
+}
+
+/* The table, or NULL if it is not there, or not as the script creates it. */
+static Relation
+open_table(Oid schema, LOCKMODE lockmode)
+{
+	Oid			oid = get_relname_relid(DICTIONARY_TABLE_NAME, schema);
+	Relation	relation = OidIsValid(oid) ? try_table_open(oid, lockmode) : NULL;
+
+	if (relation == NULL)
+		return NULL;
+	if (relation->rd_rel->relkind == RELKIND_RELATION &&
+		relation->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
+		relation->rd_rel->relam == HEAP_TABLE_AM_OID &&
+		has_our_columns(RelationGetDescr(relation)))
+		return relation;
+	table_close(relation, lockmode);
+	return NULL;
+}
+
+static Relation
+open_table_to_write(Oid schema)
+{
+	Relation	relation = open_table(schema, ShareRowExclusiveLock);
+
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is not as the extension created it", DICTIONARY_TABLE_NAME)));
+	return relation;
+}
+
+/* Its key, or InvalidOid: then a scan does without. */
+static Oid
+get_key(Relation relation)
+{
+	List	   *indexes = RelationGetIndexList(relation);
+	Oid			key = InvalidOid;
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		if (index->rd_rel->relam == BTREE_AM_OID && form->indisprimary &&
+			form->indisvalid && form->indnkeyatts == 1 &&
+			form->indkey.values[0] == Anum_number &&
+			index->rd_opfamily[0] == INTEGER_BTREE_FAM_OID)
+			key = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+	}
+	return key;
+}
+
+static SysScanDesc
+begin_scan_for(Relation relation, uint64 number)
+{
+	Oid			key = get_key(relation);
+	ScanKeyData scan_key;
+
+	ScanKeyInit(&scan_key, Anum_number, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) number));
+	return systable_beginscan(relation, key, OidIsValid(key), NULL, 1, &scan_key);
+}
+
+/* A row, in the current memory context; content is bytea, maybe toasted. */
+static void
+read_dictionary(Relation relation, HeapTuple tuple, Dictionary *dictionary,
+				Datum *content)
+{
+	Datum		values[Natts_dictionary];
+	bool		isnull[Natts_dictionary];
+
+	heap_deform_tuple(tuple, RelationGetDescr(relation), values, isnull);
+	for (int i = 0; i < Natts_dictionary; i++)
+	{
+		if (isnull[i] && i != Anum_state_schema_version - 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("a dictionary in table \"%s\" has a null in a column that must not have one",
+							DICTIONARY_TABLE_NAME)));
+	}
+	dictionary->number = (uint64) DatumGetInt64(values[Anum_number - 1]);
+	dictionary->stream_id_prefix = copy_stream_id(DatumGetTextPP(values[Anum_stream_id_prefix - 1]));
+	dictionary->of_one_version = !isnull[Anum_state_schema_version - 1];
+	dictionary->state_schema_version = dictionary->of_one_version ?
+		DatumGetInt64(values[Anum_state_schema_version - 1]) : 0;
+	dictionary->level = DatumGetInt32(values[Anum_level - 1]);
+	dictionary->active = DatumGetBool(values[Anum_active - 1]);
+	dictionary->trained_at = DatumGetTimestampTz(values[Anum_trained_at - 1]);
+	dictionary->samples = DatumGetInt32(values[Anum_samples - 1]);
+	dictionary->ratio = DatumGetFloat8(values[Anum_ratio - 1]);
+	dictionary->size = toast_raw_datum_size(values[Anum_content - 1]) - VARHDRSZ;
+	*content = values[Anum_content - 1];
+}
+
+/* ---- which are active ---- */
+
+static void
+forget_active(void)
+{
+	active.valid = false;
+	active.changed = true;
+}
+
+static void
+relation_changed(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid || relation == active.relation)
+		forget_active();
+}
+
+/*
+ * What this transaction has trained is nobody's if it aborts, and not yet
+ * anybody's if it is prepared.
+ */
+static void
+at_end_of_transaction(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
+		return;
+	if (active.own && event != XACT_EVENT_COMMIT)
+		forget_active();
+	active.own = false;
+}
+
+static void
+at_end_of_subtransaction(SubXactEvent event, SubTransactionId id,
+						 SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && active.own)
+		forget_active();
+}
+
+/*
+ * In the order in which they are chosen: the longest prefix, then that of one
+ * version before that of any, then the newest.
+ */
+static int
+compare_active(const ListCell *a, const ListCell *b)
+{
+	const Dictionary *x = lfirst(a);
+	const Dictionary *y = lfirst(b);
+	int			longer = VARSIZE_ANY_EXHDR(y->stream_id_prefix) -
+		VARSIZE_ANY_EXHDR(x->stream_id_prefix);
+
+	if (longer != 0)
+		return longer;
+	if (x->of_one_version != y->of_one_version)
+		return x->of_one_version ? -1 : 1;
+	if (x->trained_at != y->trained_at)
+		return x->trained_at > y->trained_at ? -1 : 1;
+	return x->number < y->number ? -1 : 1;
+}
+
+/* Learn which dictionaries are active. */
+static void
+learn_active(Oid schema)
+{
+	static bool registered = false;
+	MemoryContext caller = CurrentMemoryContext;
+	Relation	relation;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		RegisterXactCallback(at_end_of_transaction, NULL);
+		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+		active.context = AllocSetContextCreate(CacheMemoryContext,
+											   "snapshot_store dictionaries",
+											   ALLOCSET_SMALL_SIZES);
+		registered = true;
+	}
+	active.valid = false;
+	active.changed = false;
+	active.dictionaries = NIL;
+	MemoryContextReset(active.context);
+
+	relation = open_table(schema, AccessShareLock);
+	if (relation == NULL)
+		return;
+	active.schema = schema;
+	active.relation = RelationGetRelid(relation);
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Dictionary *dictionary;
+		Datum		content;
+
+		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
+			active.own = true;
+		MemoryContextSwitchTo(active.context);
+		dictionary = palloc(sizeof(Dictionary));
+		read_dictionary(relation, tuple, dictionary, &content);
+		if (dictionary->active)
+			active.dictionaries = lappend(active.dictionaries, dictionary);
+		MemoryContextSwitchTo(caller);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	list_sort(active.dictionaries, compare_active);
+
+	/* They hold for this call even if a message came in meanwhile. */
+	active.valid = !active.changed;
+}
+
+/*
+ * dictionary_choose
+ *		Which dictionary packs a state of this stream and schema version?
+ */
+DictionaryChoice
+dictionary_choose(Oid schema, const text *stream_id, int64 state_schema_version)
+{
+	DictionaryChoice choice = {false, 0};
+	ListCell   *cell;
+
+	if (!active.valid || active.schema != schema)
+		learn_active(schema);
+	foreach(cell, active.dictionaries)
+	{
+		const Dictionary *dictionary = lfirst(cell);
+
+		if (has_prefix(stream_id, dictionary->stream_id_prefix) &&
+			(!dictionary->of_one_version ||
+			 dictionary->state_schema_version == state_schema_version))
+		{
+			choice.any = true;
+			choice.number = dictionary->number;
+			break;
+		}
+	}
+	return choice;
+}
+
+/* ---- packing and unpacking ---- */
+
+/* Make a dictionary ready for use; NULL if there is none of that number. */
+static Packer *
+load_packer(Oid schema, uint64 number)
+{
+	Relation	relation = open_table(schema, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Packer	   *packer = NULL;
+
+	if (relation == NULL)
+		return NULL;
+	scan = begin_scan_for(relation, number);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Dictionary	dictionary;
+		Datum		datum;
+		bytea	   *content;
+
+		read_dictionary(relation, tuple, &dictionary, &datum);
+		content = DatumGetByteaPP(datum);
+		packer = packer_create(VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content),
+							   dictionary.level);
+		if (packer_number(packer) != number)
+		{
+			packer_free(packer);
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("dictionary %lld has another content than when it was trained",
+							(long long) number)));
+		}
+		if (PointerGetDatum(content) != datum)
+			pfree(content);
+		pfree(dictionary.stream_id_prefix);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return packer;
+}
+
+/* The dictionary of that number, ready for use; NULL if there is none. */
+static Packer *
+get_packer(Oid schema, uint64 number)
+{
+	int			least_used = 0;
+	Packer	   *packer;
+
+	for (int i = 0; i < MAX_PACKERS; i++)
+	{
+		if (packers[i].packer != NULL && packer_number(packers[i].packer) == number)
+		{
+			packers[i].last_use = ++uses;
+			return packers[i].packer;
+		}
+		if (packers[i].last_use < packers[least_used].last_use)
+			least_used = i;
+	}
+	packer = load_packer(schema, number);
+	if (packer != NULL)
+	{
+		if (packers[least_used].packer != NULL)
+			packer_free(packers[least_used].packer);
+		packers[least_used].packer = packer;
+		packers[least_used].last_use = ++uses;
+	}
+	return packer;
+}
+
+/*
+ * dictionary_pack
+ *		The state, packed by the chosen dictionary, if that is worth it, or else
+ *		plain.
+ */
+Datum
+dictionary_pack(Oid schema, const DictionaryChoice *choice, Datum state)
+{
+	Packer	   *packer;
+	struct varlena *packed;
+
+	if (!choice->any ||
+		toast_raw_datum_size(state) - VARHDRSZ > PACKED_STATE_MAX_BYTES)
+		return state;
+	packer = get_packer(schema, choice->number);
+	if (packer == NULL)
+		return state;
+	packed = pack_state(packer, PG_DETOAST_DATUM_PACKED(state));
+	return packed != NULL ? PointerGetDatum(packed) : state;
+}
+
+/*
+ * dictionary_unpack
+ *		A stored state, plain.
+ *
+ * If its dictionary does not exist, *missing receives its number, and the
+ * result is 0.
+ */
+Datum
+dictionary_unpack(Oid schema, Datum state, uint64 *missing)
+{
+	struct varlena *stored = PG_DETOAST_DATUM_PACKED(state);
+	Packer	   *packer;
+
+	if (!is_packed(stored))
+		return PointerGetDatum(stored);
+	packer = get_packer(schema, packed_by(stored));
+	if (packer == NULL)
+	{
+		*missing = packed_by(stored);
+		return (Datum) 0;
+	}
+	return PointerGetDatum(unpack_state(packer, stored));
+}
+
+/* ---- training and retiring: for callers that may ---- */
+
+/*
+ * dictionary_read
+ *		Call the receiver with each dictionary.
+ */
+void
+dictionary_read(Oid schema, DictionaryReceiver receive, void *arg)
+{
+	Relation	relation = open_table(schema, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (relation == NULL)
+		return;
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Dictionary	dictionary;
+		Datum		content;
+
+		read_dictionary(relation, tuple, &dictionary, &content);
+		receive(&dictionary, arg);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+}
+
+static void
+set_active(Relation relation, HeapTuple tuple, bool is_active)
+{
+	Datum		value = BoolGetDatum(is_active);
+	bool		isnull = false;
+	int			column = Anum_active;
+	HeapTuple	changed = heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), 1,
+													&column, &value, &isnull);
+
+	CatalogTupleUpdate(relation, &changed->t_self, changed);
+}
+
+/* Let all sessions learn anew, this one from its next command on. */
+static void
+publish(Relation relation)
+{
+	CacheInvalidateRelcache(relation);
+	CommandCounterIncrement();
+}
+
+static bool
+same_kind(const Dictionary *a, const Dictionary *b)
+{
+	return compare_stream_ids(a->stream_id_prefix, b->stream_id_prefix) == 0 &&
+		a->of_one_version == b->of_one_version &&
+		a->state_schema_version == b->state_schema_version;
+}
+
+/*
+ * Two kinds may come to the same content, which would have one number.  So
+ * make it differ where zstd has an identifier that we have no use for: see
+ * "Dictionary Format" in its doc/zstd_compression_format.md.
+ */
+static void
+mark_with_kind(const Dictionary *dictionary, char *content)
+{
+	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(dictionary->stream_id_prefix),
+								  VARSIZE_ANY_EXHDR(dictionary->stream_id_prefix));
+
+	if (dictionary->of_one_version)
+		hash = hash_combine(hash, hash_bytes((const unsigned char *) &dictionary->state_schema_version,
+											 sizeof(int64)));
+	memcpy(content + 4, &hash, sizeof(hash));
+}
+
+/*
+ * dictionary_add
+ *		Add a dictionary, or make the one active again that is the same, and
+ *		retire the others of its kind.  Sets its number and time.
+ */
+void
+dictionary_add(Oid schema, Dictionary *dictionary, char *content)
+{
+	Relation	relation = open_table_to_write(schema);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		is_there = false;
+
+	mark_with_kind(dictionary, content);
+	dictionary->number = dictionary_number(content, dictionary->size);
+	dictionary->trained_at = GetCurrentTimestamp();
+	dictionary->active = true;
+
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Dictionary	other;
+		Datum		datum;
+
+		read_dictionary(relation, tuple, &other, &datum);
+		if (other.number == dictionary->number)
+		{
+			bytea	   *kept = DatumGetByteaPP(datum);
+
+			if (VARSIZE_ANY_EXHDR(kept) != dictionary->size ||
+				memcmp(VARDATA_ANY(kept), content, dictionary->size) != 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_UNIQUE_VIOLATION),
+						 errmsg("dictionary %lld exists with another content",
+								(long long) dictionary->number)));
+			is_there = true;
+			if (!other.active)
+				set_active(relation, tuple, true);
+		}
+		else if (other.active && same_kind(&other, dictionary))
+			set_active(relation, tuple, false);
+	}
+	systable_endscan(scan);
+
+	if (!is_there)
+	{
+		Datum		values[Natts_dictionary];
+		bool		isnull[Natts_dictionary] = {false};
+
+		values[Anum_number - 1] = Int64GetDatum((int64) dictionary->number);
+		values[Anum_stream_id_prefix - 1] = PointerGetDatum(dictionary->stream_id_prefix);
+		values[Anum_state_schema_version - 1] = Int64GetDatum(dictionary->state_schema_version);
+		isnull[Anum_state_schema_version - 1] = !dictionary->of_one_version;
+		values[Anum_level - 1] = Int32GetDatum(dictionary->level);
+		values[Anum_active - 1] = BoolGetDatum(true);
+		values[Anum_trained_at - 1] = TimestampTzGetDatum(dictionary->trained_at);
+		values[Anum_samples - 1] = Int32GetDatum(dictionary->samples);
+		values[Anum_ratio - 1] = Float8GetDatum(dictionary->ratio);
+		values[Anum_content - 1] = PointerGetDatum(cstring_to_text_with_len(content, dictionary->size));
+		tuple = heap_form_tuple(RelationGetDescr(relation), values, isnull);
+		CatalogTupleInsert(relation, tuple);
+	}
+	publish(relation);
+	table_close(relation, NoLock);
+}
+
+/*
+ * dictionary_retire
+ *		Pack nothing by that dictionary any more; returns whether it was active.
+ */
+bool
+dictionary_retire(Oid schema, uint64 number)
+{
+	Relation	relation = open_table_to_write(schema);
+	SysScanDesc scan = begin_scan_for(relation, number);
+	HeapTuple	tuple = systable_getnext(scan);
+	Dictionary	dictionary;
+	Datum		content;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("dictionary %lld does not exist", (long long) number)));
+	read_dictionary(relation, tuple, &dictionary, &content);
+	if (dictionary.active)
+		set_active(relation, tuple, false);
+	systable_endscan(scan);
+	if (dictionary.active)
+		publish(relation);
+	table_close(relation, NoLock);
+	return dictionary.active;
+}

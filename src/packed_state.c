@@ -1,0 +1,224 @@
+/*
+ * packed_state.c
+ *		A JSON state, packed by a zstd dictionary of its kind.
+ *
+ * A packed state is a mark that no JSON begins with, the number of the
+ * dictionary (big-endian), and a zstd frame with the state's size and a
+ * checksum.
+ */
+#include "postgres.h"
+
+#include <zstd.h>
+
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "port/pg_bswap.h"
+
+#include "compat.h"
+#include "packed_state.h"
+
+#define MARK		'\001'
+
+#define NUMBER_OFFSET	1
+#define FRAME_OFFSET	(NUMBER_OFFSET + sizeof(uint64))
+
+/* A frame must save an eighth, or the state stays plain. */
+#define MOST_WORTH_PACKING(size)	((size) / 8 * 7)
+
+struct Packer
+{
+	uint64		number;
+	int			level;
+	ZSTD_DDict *unpacking;
+	ZSTD_CDict *packing;		/* made when it is needed */
+	size_t		size;
+	char		content[FLEXIBLE_ARRAY_MEMBER];
+};
+
+/* What zstd works in, for as long as the session lasts. */
+static ZSTD_CCtx *compression = NULL;
+static ZSTD_DCtx *decompression = NULL;
+
+static void
+refuse_for_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("zstd could not get the memory that a dictionary needs.")));
+}
+
+/*
+ * dictionary_number
+ *		The number of a dictionary: the first 8 bytes of its content's SHA-256.
+ */
+uint64
+dictionary_number(const char *content, size_t size)
+{
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	uint64		number;
+
+	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) content, size) < 0 ||
+		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(hash));
+	pg_cryptohash_free(hash);
+	memcpy(&number, digest, sizeof(number));
+	return pg_ntoh64(number);
+}
+
+/*
+ * packer_create
+ *		Make a dictionary ready, to be freed by packer_free.
+ */
+Packer *
+packer_create(const char *content, size_t size, int level)
+{
+	Packer	   *packer = malloc(offsetof(Packer, content) + size);
+
+	if (packer == NULL)
+		refuse_for_memory();
+	packer->number = dictionary_number(content, size);
+	packer->level = level;
+	packer->packing = NULL;
+	packer->unpacking = ZSTD_createDDict(content, size);
+	packer->size = size;
+	memcpy(packer->content, content, size);
+	if (packer->unpacking == NULL)
+	{
+		packer_free(packer);
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("dictionary cannot be used by zstd, or memory is out")));
+	}
+	return packer;
+}
+
+void
+packer_free(Packer *packer)
+{
+	ZSTD_freeDDict(packer->unpacking);
+	ZSTD_freeCDict(packer->packing);
+	free(packer);
+}
+
+uint64
+packer_number(const Packer *packer)
+{
+	return packer->number;
+}
+
+bool
+is_packed(const struct varlena *value)
+{
+	return VARSIZE_ANY_EXHDR(value) > FRAME_OFFSET && *VARDATA_ANY(value) == MARK;
+}
+
+/* The number of the dictionary that packed it. */
+uint64
+packed_by(const struct varlena *value)
+{
+	uint64		number;
+
+	memcpy(&number, VARDATA_ANY(value) + NUMBER_OFFSET, sizeof(number));
+	return pg_ntoh64(number);
+}
+
+/* The context for compression, with what all frames have in common. */
+static ZSTD_CCtx *
+get_compression(void)
+{
+	ZSTD_CCtx  *context = compression;
+
+	if (context != NULL)
+		return context;
+	context = ZSTD_createCCtx();
+	if (context == NULL)
+		refuse_for_memory();
+	if (ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1)) ||
+		ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)))
+	{
+		ZSTD_freeCCtx(context);
+		elog(ERROR, "zstd does not know its own parameters");
+	}
+	compression = context;
+	return context;
+}
+
+/*
+ * pack_state
+ *		Pack a plain state; NULL if that does not make it an eighth smaller.
+ */
+struct varlena *
+pack_state(Packer *packer, const struct varlena *plain)
+{
+	ZSTD_CCtx  *context = get_compression();
+	size_t		size = VARSIZE_ANY_EXHDR(plain);
+	size_t		most = MOST_WORTH_PACKING(size);
+	uint64		number = pg_hton64(packer->number);
+	struct varlena *packed;
+	size_t		framed;
+
+	if (most <= FRAME_OFFSET)
+		return NULL;
+	if (packer->packing == NULL)
+		packer->packing = ZSTD_createCDict(packer->content, packer->size, packer->level);
+	if (packer->packing == NULL ||
+		ZSTD_isError(ZSTD_CCtx_refCDict(context, packer->packing)))
+		refuse_for_memory();
+	packed = palloc(VARHDRSZ + most);
+	framed = ZSTD_compress2(context, VARDATA(packed) + FRAME_OFFSET, most - FRAME_OFFSET,
+							VARDATA_ANY(plain), size);
+	if (ZSTD_isError(framed))
+	{
+		/* There was no room for it, most likely; the state can stay plain. */
+		(void) ZSTD_CCtx_reset(context, ZSTD_reset_session_only);
+		pfree(packed);
+		return NULL;
+	}
+	*VARDATA(packed) = MARK;
+	memcpy(VARDATA(packed) + NUMBER_OFFSET, &number, sizeof(number));
+	SET_VARSIZE(packed, VARHDRSZ + FRAME_OFFSET + framed);
+	return packed;
+}
+
+static void
+refuse_damaged(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("packed state is damaged"),
+			 errdetail("%s.", why)));
+}
+
+/*
+ * unpack_state
+ *		Unpack what the same dictionary has packed.
+ */
+struct varlena *
+unpack_state(Packer *packer, const struct varlena *packed)
+{
+	const char *frame = VARDATA_ANY(packed) + FRAME_OFFSET;
+	size_t		framed = VARSIZE_ANY_EXHDR(packed) - FRAME_OFFSET;
+	unsigned long long size = ZSTD_getFrameContentSize(frame, framed);
+	struct varlena *plain;
+	size_t		unpacked;
+
+	/* Also ZSTD_CONTENTSIZE_UNKNOWN and ZSTD_CONTENTSIZE_ERROR. */
+	if (size > PACKED_STATE_MAX_BYTES)
+		refuse_damaged("Its size is unknown, or more than a packed state's can be");
+	if (decompression == NULL)
+		decompression = ZSTD_createDCtx();
+	if (decompression == NULL ||
+		ZSTD_isError(ZSTD_DCtx_refDDict(decompression, packer->unpacking)))
+		refuse_for_memory();
+	plain = palloc(VARHDRSZ + size);
+	unpacked = ZSTD_decompressDCtx(decompression, VARDATA(plain), size, frame, framed);
+	if (ZSTD_isError(unpacked))
+		refuse_damaged(ZSTD_getErrorName(unpacked));
+	if (unpacked != size)
+		refuse_damaged("It does not have the size that it tells");
+	SET_VARSIZE(plain, VARHDRSZ + size);
+	return plain;
+}
