@@ -48,7 +48,9 @@ COMMENT ON FUNCTION @extschema@.snapshot_stats_reset() IS
 'counts anew what snapshot_stats shows of this database; for the owner of the table';
 
 -- States can be packed by dictionaries of their kind. Nothing here touches the
--- table: its owner alone may make its column "state" one of this type.
+-- table: its owner alone may make its column "state" one of this type. What
+-- unpacks reads tables and is immutable all the same: a dictionary's number is
+-- made of its content, so there is one result, or an error.
 CREATE TYPE @extschema@.snapshot_state;
 
 CREATE FUNCTION @extschema@.snapshot_state_in(pg_catalog.cstring)
@@ -59,7 +61,7 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION @extschema@.snapshot_state_out(@extschema@.snapshot_state)
 RETURNS pg_catalog.cstring
 AS 'MODULE_PATHNAME', 'snapshot_state_out'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION @extschema@.snapshot_state_recv(pg_catalog.internal)
 RETURNS @extschema@.snapshot_state
@@ -69,7 +71,7 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION @extschema@.snapshot_state_send(@extschema@.snapshot_state)
 RETURNS pg_catalog.bytea
 AS 'MODULE_PATHNAME', 'snapshot_state_send'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE TYPE @extschema@.snapshot_state (
     INPUT = @extschema@.snapshot_state_in,
@@ -79,13 +81,17 @@ CREATE TYPE @extschema@.snapshot_state (
     LIKE = pg_catalog.json,
     STORAGE = extended);
 
+COMMENT ON FUNCTION @extschema@.snapshot_state_in(pg_catalog.cstring) IS 'I/O';
+COMMENT ON FUNCTION @extschema@.snapshot_state_out(@extschema@.snapshot_state) IS 'I/O';
+COMMENT ON FUNCTION @extschema@.snapshot_state_recv(pg_catalog.internal) IS 'I/O';
+COMMENT ON FUNCTION @extschema@.snapshot_state_send(@extschema@.snapshot_state) IS 'I/O';
 COMMENT ON TYPE @extschema@.snapshot_state IS
 'JSON, to the letter, packed by a dictionary if snapshot_save or snapshot_repack has one for it';
 
 CREATE FUNCTION @extschema@.snapshot_state_to_json(@extschema@.snapshot_state)
 RETURNS pg_catalog.json
 AS 'MODULE_PATHNAME', 'snapshot_state_to_json'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION @extschema@.snapshot_state_to_json(@extschema@.snapshot_state) IS
 'the state as json, to the letter';
@@ -98,10 +104,12 @@ CREATE CAST (@extschema@.snapshot_state AS pg_catalog.json)
 CREATE CAST (pg_catalog.jsonb AS @extschema@.snapshot_state) WITH INOUT AS ASSIGNMENT;
 CREATE CAST (@extschema@.snapshot_state AS pg_catalog.jsonb) WITH INOUT AS ASSIGNMENT;
 
--- Nobody is granted this table, and it stays the superuser's: what it holds is
--- taken from states. The library reads it without privileges, as the server does
+-- Nobody is granted these tables, and they stay the superuser's: what they hold is
+-- taken from states. The library reads them without privileges, as the server does
 -- its catalogs, also while changes are decoded for a subscriber; and it alone
--- writes there, by which triggers are not fired.
+-- writes there, by which triggers are not fired. To a decoder that is behind, an
+-- index and a TOAST table that were rewritten meanwhile are gone, but a table that
+-- is marked like these is not: so the contents are in parts that fit into pages.
 CREATE TABLE @extschema@.snapshot_dictionary (
     number pg_catalog.int8 NOT NULL,
     stream_id_prefix pg_catalog.text COLLATE pg_catalog."C" NOT NULL,
@@ -111,11 +119,19 @@ CREATE TABLE @extschema@.snapshot_dictionary (
     trained_at pg_catalog.timestamptz NOT NULL,
     samples pg_catalog.int4 NOT NULL,
     ratio pg_catalog.float8 NOT NULL,
-    content pg_catalog.bytea NOT NULL,
+    size pg_catalog.int4 NOT NULL,
     CONSTRAINT snapshot_dictionary_pkey PRIMARY KEY (number)
 ) WITH (user_catalog_table = true);
 
-ALTER TABLE @extschema@.snapshot_dictionary ALTER COLUMN content SET STORAGE EXTERNAL;
+CREATE TABLE @extschema@.snapshot_dictionary_part (
+    number pg_catalog.int8 NOT NULL,
+    part pg_catalog.int4 NOT NULL,
+    content pg_catalog.bytea NOT NULL,
+    CONSTRAINT snapshot_dictionary_part_pkey PRIMARY KEY (number, part)
+) WITH (user_catalog_table = true);
+
+ALTER TABLE @extschema@.snapshot_dictionary ALTER COLUMN stream_id_prefix SET STORAGE PLAIN;
+ALTER TABLE @extschema@.snapshot_dictionary_part ALTER COLUMN content SET STORAGE PLAIN;
 
 COMMENT ON TABLE @extschema@.snapshot_dictionary IS 'the dictionaries by which states are packed: never deleted, nor is their content changed';
 COMMENT ON COLUMN @extschema@.snapshot_dictionary.number IS 'the first 8 bytes of the SHA-256 of its content';
@@ -126,7 +142,11 @@ COMMENT ON COLUMN @extschema@.snapshot_dictionary.active IS 'does it pack, or on
 COMMENT ON COLUMN @extschema@.snapshot_dictionary.trained_at IS 'when it was trained';
 COMMENT ON COLUMN @extschema@.snapshot_dictionary.samples IS 'on how many states it was trained and tested';
 COMMENT ON COLUMN @extschema@.snapshot_dictionary.ratio IS 'how many times smaller than what the server makes of them it made those that it was tested on';
-COMMENT ON COLUMN @extschema@.snapshot_dictionary.content IS 'the dictionary, for zstd';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.size IS 'how many bytes its content has';
+COMMENT ON TABLE @extschema@.snapshot_dictionary_part IS 'the contents of the dictionaries, in parts';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary_part.number IS 'the dictionary''s number';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary_part.part IS 'which of its parts this is, from 0';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary_part.content IS 'some of what zstd takes as a dictionary';
 
 CREATE FUNCTION @extschema@.snapshot_dictionary_guard()
 RETURNS pg_catalog.trigger
@@ -140,7 +160,12 @@ CREATE TRIGGER snapshot_dictionary_guard
 BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.snapshot_dictionary
 FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
 
+CREATE TRIGGER snapshot_dictionary_guard
+BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.snapshot_dictionary_part
+FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
+
 ALTER TABLE @extschema@.snapshot_dictionary ENABLE ALWAYS TRIGGER snapshot_dictionary_guard;
+ALTER TABLE @extschema@.snapshot_dictionary_part ENABLE ALWAYS TRIGGER snapshot_dictionary_guard;
 
 CREATE FUNCTION @extschema@.snapshot_dictionary_estimate(
     stream_id_prefix pg_catalog.text,

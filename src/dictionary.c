@@ -2,8 +2,8 @@
  * dictionary.c
  *		The dictionaries by which states are packed, and which is whose.
  *
- * The table is read as a catalog is: with the catalog snapshot, by its heap and
- * its key alone, without privileges, plans or anything else that another could
+ * The tables are read as catalogs are: with the catalog snapshot, by heap and key
+ * alone, without privileges, plans or anything else that another could
  * have put there.  So whoever may read a state can read it packed, also while a
  * transaction's changes are decoded for a subscriber.
  *
@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -38,7 +39,7 @@
 #include "packed_state.h"
 #include "stream_snapshot.h"
 
-/* The table's columns. */
+/* The tables' columns. */
 #define Anum_number					1
 #define Anum_stream_id_prefix		2
 #define Anum_state_schema_version	3
@@ -47,12 +48,33 @@
 #define Anum_trained_at				6
 #define Anum_samples				7
 #define Anum_ratio					8
-#define Anum_content				9
+#define Anum_size					9
 #define Natts_dictionary			9
 
-static const Oid column_types[Natts_dictionary] = {
-	INT8OID, TEXTOID, INT8OID, INT4OID, BOOLOID, TIMESTAMPTZOID, INT4OID, FLOAT8OID, BYTEAOID
+#define Anum_part_number			1
+#define Anum_part_part				2
+#define Anum_part_content			3
+#define Natts_part					3
+
+/* One of the tables, as the script creates it. */
+typedef struct DictionaryTable
+{
+	const char *name;
+	int			ncolumns;
+	Oid			types[Natts_dictionary];
+} DictionaryTable;
+
+static const DictionaryTable dictionaries = {
+	DICTIONARY_TABLE_NAME, Natts_dictionary,
+	{INT8OID, TEXTOID, INT8OID, INT4OID, BOOLOID, TIMESTAMPTZOID, INT4OID, FLOAT8OID, INT4OID}
 };
+
+static const DictionaryTable parts = {
+	DICTIONARY_TABLE_NAME "_part", Natts_part, {INT8OID, INT4OID, BYTEAOID}
+};
+
+/* As many bytes of a content as fit into a row that stays in its page. */
+#define PART_BYTES		7000
 
 /* How many dictionaries a session keeps ready for use. */
 #define MAX_PACKERS		32
@@ -98,53 +120,46 @@ is_state_type(Oid type, Oid schema)
 	return ours;
 }
 
-/* ---- the table ---- */
+/* ---- the tables ---- */
 
-static bool
-has_our_columns(TupleDesc desc)
-{
-	if (desc->natts != Natts_dictionary)
-		return false;
-	for (int i = 0; i < Natts_dictionary; i++)
-	{
-		if (TupleDescAttr(desc, i)->attisdropped ||
-			TupleDescAttr(desc, i)->atttypid != column_types[i])
-			return false;
-	}
-	return true;
-}
-
-/* The table, or NULL if it is not there, or not as the script creates it. */
+/* A table, or NULL if it is not there, or not as the script creates it. */
 static Relation
-open_table(Oid schema, LOCKMODE lockmode)
+open_table(const DictionaryTable *table, Oid schema, LOCKMODE lockmode)
 {
-	Oid			oid = get_relname_relid(DICTIONARY_TABLE_NAME, schema);
+	Oid			oid = get_relname_relid(table->name, schema);
 	Relation	relation = OidIsValid(oid) ? try_table_open(oid, lockmode) : NULL;
+	TupleDesc	desc;
+	bool		ours;
 
 	if (relation == NULL)
 		return NULL;
-	if (relation->rd_rel->relkind == RELKIND_RELATION &&
+	desc = RelationGetDescr(relation);
+	ours = relation->rd_rel->relkind == RELKIND_RELATION &&
 		relation->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
 		relation->rd_rel->relam == HEAP_TABLE_AM_OID &&
-		has_our_columns(RelationGetDescr(relation)))
+		desc->natts == table->ncolumns;
+	for (int i = 0; ours && i < table->ncolumns; i++)
+		ours = !TupleDescAttr(desc, i)->attisdropped &&
+			TupleDescAttr(desc, i)->atttypid == table->types[i];
+	if (ours)
 		return relation;
 	table_close(relation, lockmode);
 	return NULL;
 }
 
 static Relation
-open_table_to_write(Oid schema)
+open_table_to_write(const DictionaryTable *table, Oid schema)
 {
-	Relation	relation = open_table(schema, ShareRowExclusiveLock);
+	Relation	relation = open_table(table, schema, ShareRowExclusiveLock);
 
 	if (relation == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is not as the extension created it", DICTIONARY_TABLE_NAME)));
+				 errmsg("table \"%s\" is not as the extension created it", table->name)));
 	return relation;
 }
 
-/* Its key, or InvalidOid: then a scan does without. */
+/* The index that begins with the number, or InvalidOid. */
 static Oid
 get_key(Relation relation)
 {
@@ -158,8 +173,7 @@ get_key(Relation relation)
 		Form_pg_index form = index->rd_index;
 
 		if (index->rd_rel->relam == BTREE_AM_OID && form->indisprimary &&
-			form->indisvalid && form->indnkeyatts == 1 &&
-			form->indkey.values[0] == Anum_number &&
+			form->indisvalid && form->indkey.values[0] == Anum_number &&
 			index->rd_opfamily[0] == INTEGER_BTREE_FAM_OID)
 			key = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
@@ -167,10 +181,14 @@ get_key(Relation relation)
 	return key;
 }
 
+/*
+ * Scan for a number.  A decoder of the past does not find an index that was
+ * rewritten since.
+ */
 static SysScanDesc
 begin_scan_for(Relation relation, uint64 number)
 {
-	Oid			key = get_key(relation);
+	Oid			key = HistoricSnapshotActive() ? InvalidOid : get_key(relation);
 	ScanKeyData scan_key;
 
 	ScanKeyInit(&scan_key, Anum_number, BTEqualStrategyNumber, F_INT8EQ,
@@ -178,23 +196,30 @@ begin_scan_for(Relation relation, uint64 number)
 	return systable_beginscan(relation, key, OidIsValid(key), NULL, 1, &scan_key);
 }
 
-/* A row, in the current memory context; content is bytea, maybe toasted. */
+/* A row's values, of which only one may be null. */
 static void
-read_dictionary(Relation relation, HeapTuple tuple, Dictionary *dictionary,
-				Datum *content)
+read_row(const DictionaryTable *table, Relation relation, HeapTuple tuple,
+		 Datum *values, bool *isnull)
+{
+	heap_deform_tuple(tuple, RelationGetDescr(relation), values, isnull);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (isnull[i] && !(table == &dictionaries && i == Anum_state_schema_version - 1))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("a row of table \"%s\" has a null in a column that must not have one",
+							table->name)));
+	}
+}
+
+/* A dictionary, in the current memory context. */
+static void
+read_dictionary(Relation relation, HeapTuple tuple, Dictionary *dictionary)
 {
 	Datum		values[Natts_dictionary];
 	bool		isnull[Natts_dictionary];
 
-	heap_deform_tuple(tuple, RelationGetDescr(relation), values, isnull);
-	for (int i = 0; i < Natts_dictionary; i++)
-	{
-		if (isnull[i] && i != Anum_state_schema_version - 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a dictionary in table \"%s\" has a null in a column that must not have one",
-							DICTIONARY_TABLE_NAME)));
-	}
+	read_row(&dictionaries, relation, tuple, values, isnull);
 	dictionary->number = (uint64) DatumGetInt64(values[Anum_number - 1]);
 	dictionary->stream_id_prefix = copy_stream_id(DatumGetTextPP(values[Anum_stream_id_prefix - 1]));
 	dictionary->of_one_version = !isnull[Anum_state_schema_version - 1];
@@ -205,8 +230,44 @@ read_dictionary(Relation relation, HeapTuple tuple, Dictionary *dictionary,
 	dictionary->trained_at = DatumGetTimestampTz(values[Anum_trained_at - 1]);
 	dictionary->samples = DatumGetInt32(values[Anum_samples - 1]);
 	dictionary->ratio = DatumGetFloat8(values[Anum_ratio - 1]);
-	dictionary->size = toast_raw_datum_size(values[Anum_content - 1]) - VARHDRSZ;
-	*content = values[Anum_content - 1];
+	dictionary->size = DatumGetInt32(values[Anum_size - 1]);
+}
+
+/* Put a dictionary's content together; NULL if it is not all there. */
+static char *
+read_content(Oid schema, const Dictionary *dictionary)
+{
+	Relation	relation;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *content;
+	int			read = 0;
+
+	if (dictionary->size <= 0 || dictionary->size > DICTIONARY_MAX_BYTES)
+		return NULL;
+	relation = open_table(&parts, schema, AccessShareLock);
+	if (relation == NULL)
+		return NULL;
+	content = palloc(dictionary->size);
+	scan = begin_scan_for(relation, dictionary->number);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[Natts_part];
+		bool		isnull[Natts_part];
+		bytea	   *part;
+		int64		offset;
+
+		read_row(&parts, relation, tuple, values, isnull);
+		part = DatumGetByteaPP(values[Anum_part_content - 1]);
+		offset = (int64) DatumGetInt32(values[Anum_part_part - 1]) * PART_BYTES;
+		if (offset < 0 || offset + VARSIZE_ANY_EXHDR(part) > dictionary->size)
+			continue;			/* the number will tell */
+		memcpy(content + offset, VARDATA_ANY(part), VARSIZE_ANY_EXHDR(part));
+		read += VARSIZE_ANY_EXHDR(part);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return read >= dictionary->size ? content : NULL;
 }
 
 /* ---- which are active ---- */
@@ -294,7 +355,7 @@ learn_active(Oid schema)
 	active.dictionaries = NIL;
 	MemoryContextReset(active.context);
 
-	relation = open_table(schema, AccessShareLock);
+	relation = open_table(&dictionaries, schema, AccessShareLock);
 	if (relation == NULL)
 		return;
 	active.schema = schema;
@@ -303,13 +364,12 @@ learn_active(Oid schema)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Dictionary *dictionary;
-		Datum		content;
 
 		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
 			active.own = true;
 		MemoryContextSwitchTo(active.context);
 		dictionary = palloc(sizeof(Dictionary));
-		read_dictionary(relation, tuple, dictionary, &content);
+		read_dictionary(relation, tuple, dictionary);
 		if (dictionary->active)
 			active.dictionaries = lappend(active.dictionaries, dictionary);
 		MemoryContextSwitchTo(caller);
@@ -352,43 +412,48 @@ dictionary_choose(Oid schema, const text *stream_id, int64 state_schema_version)
 
 /* ---- packing and unpacking ---- */
 
+/* Find a dictionary; false if there is none of that number. */
+static bool
+find_dictionary(Oid schema, uint64 number, Dictionary *dictionary)
+{
+	Relation	relation = open_table(&dictionaries, schema, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found;
+
+	if (relation == NULL)
+		return false;
+	scan = begin_scan_for(relation, number);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+		read_dictionary(relation, tuple, dictionary);
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return found;
+}
+
 /* Make a dictionary ready for use; NULL if there is none of that number. */
 static Packer *
 load_packer(Oid schema, uint64 number)
 {
-	Relation	relation = open_table(schema, AccessShareLock);
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Packer	   *packer = NULL;
+	Dictionary	dictionary;
+	char	   *content;
+	Packer	   *packer;
 
-	if (relation == NULL)
+	if (!find_dictionary(schema, number, &dictionary))
 		return NULL;
-	scan = begin_scan_for(relation, number);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		Dictionary	dictionary;
-		Datum		datum;
-		bytea	   *content;
-
-		read_dictionary(relation, tuple, &dictionary, &datum);
-		content = DatumGetByteaPP(datum);
-		packer = packer_create(VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content),
-							   dictionary.level);
-		if (packer_number(packer) != number)
-		{
-			packer_free(packer);
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("dictionary %lld has another content than when it was trained",
-							(long long) number)));
-		}
-		if (PointerGetDatum(content) != datum)
-			pfree(content);
-		pfree(dictionary.stream_id_prefix);
-	}
-	systable_endscan(scan);
-	table_close(relation, AccessShareLock);
+	content = read_content(schema, &dictionary);
+	if (content == NULL)
+		return NULL;
+	if (dictionary_number(content, dictionary.size) != number)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("dictionary %lld has another content than when it was trained",
+						(long long) number)));
+	packer = packer_create(number, content, dictionary.size, dictionary.level);
+	pfree(content);
+	pfree(dictionary.stream_id_prefix);
 	return packer;
 }
 
@@ -474,7 +539,7 @@ dictionary_unpack(Oid schema, Datum state, uint64 *missing)
 void
 dictionary_read(Oid schema, DictionaryReceiver receive, void *arg)
 {
-	Relation	relation = open_table(schema, AccessShareLock);
+	Relation	relation = open_table(&dictionaries, schema, AccessShareLock);
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
@@ -484,9 +549,8 @@ dictionary_read(Oid schema, DictionaryReceiver receive, void *arg)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Dictionary	dictionary;
-		Datum		content;
 
-		read_dictionary(relation, tuple, &dictionary, &content);
+		read_dictionary(relation, tuple, &dictionary);
 		receive(&dictionary, arg);
 	}
 	systable_endscan(scan);
@@ -538,6 +602,56 @@ mark_with_kind(const Dictionary *dictionary, char *content)
 	memcpy(content + 4, &hash, sizeof(hash));
 }
 
+static void
+insert_dictionary(Relation relation, const Dictionary *dictionary)
+{
+	Datum		values[Natts_dictionary];
+	bool		isnull[Natts_dictionary] = {false};
+
+	values[Anum_number - 1] = Int64GetDatum((int64) dictionary->number);
+	values[Anum_stream_id_prefix - 1] = PointerGetDatum(dictionary->stream_id_prefix);
+	values[Anum_state_schema_version - 1] = Int64GetDatum(dictionary->state_schema_version);
+	isnull[Anum_state_schema_version - 1] = !dictionary->of_one_version;
+	values[Anum_level - 1] = Int32GetDatum(dictionary->level);
+	values[Anum_active - 1] = BoolGetDatum(dictionary->active);
+	values[Anum_trained_at - 1] = TimestampTzGetDatum(dictionary->trained_at);
+	values[Anum_samples - 1] = Int32GetDatum(dictionary->samples);
+	values[Anum_ratio - 1] = Float8GetDatum(dictionary->ratio);
+	values[Anum_size - 1] = Int32GetDatum(dictionary->size);
+	CatalogTupleInsert(relation, heap_form_tuple(RelationGetDescr(relation), values, isnull));
+}
+
+static void
+insert_content(Relation relation, const Dictionary *dictionary, const char *content)
+{
+	for (int part = 0; part * PART_BYTES < dictionary->size; part++)
+	{
+		int			offset = part * PART_BYTES;
+		Datum		values[Natts_part];
+		bool		isnull[Natts_part] = {false};
+
+		values[Anum_part_number - 1] = Int64GetDatum((int64) dictionary->number);
+		values[Anum_part_part - 1] = Int32GetDatum(part);
+		values[Anum_part_content - 1] =
+			PointerGetDatum(cstring_to_text_with_len(content + offset,
+													 Min(PART_BYTES, dictionary->size - offset)));
+		CatalogTupleInsert(relation, heap_form_tuple(RelationGetDescr(relation), values, isnull));
+	}
+}
+
+/* The same number, so the same content, or something is wrong. */
+static void
+check_same_content(Oid schema, const Dictionary *dictionary, const char *content)
+{
+	char	   *kept = read_content(schema, dictionary);
+
+	if (kept == NULL || memcmp(kept, content, dictionary->size) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("dictionary %lld exists with another content",
+						(long long) dictionary->number)));
+}
+
 /*
  * dictionary_add
  *		Add a dictionary, or make the one active again that is the same, and
@@ -546,7 +660,8 @@ mark_with_kind(const Dictionary *dictionary, char *content)
 void
 dictionary_add(Oid schema, Dictionary *dictionary, char *content)
 {
-	Relation	relation = open_table_to_write(schema);
+	Relation	relation = open_table_to_write(&dictionaries, schema);
+	Relation	part_relation = open_table_to_write(&parts, schema);
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		is_there = false;
@@ -560,19 +675,11 @@ dictionary_add(Oid schema, Dictionary *dictionary, char *content)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Dictionary	other;
-		Datum		datum;
 
-		read_dictionary(relation, tuple, &other, &datum);
+		read_dictionary(relation, tuple, &other);
 		if (other.number == dictionary->number)
 		{
-			bytea	   *kept = DatumGetByteaPP(datum);
-
-			if (VARSIZE_ANY_EXHDR(kept) != dictionary->size ||
-				memcmp(VARDATA_ANY(kept), content, dictionary->size) != 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_UNIQUE_VIOLATION),
-						 errmsg("dictionary %lld exists with another content",
-								(long long) dictionary->number)));
+			check_same_content(schema, dictionary, content);
 			is_there = true;
 			if (!other.active)
 				set_active(relation, tuple, true);
@@ -584,23 +691,11 @@ dictionary_add(Oid schema, Dictionary *dictionary, char *content)
 
 	if (!is_there)
 	{
-		Datum		values[Natts_dictionary];
-		bool		isnull[Natts_dictionary] = {false};
-
-		values[Anum_number - 1] = Int64GetDatum((int64) dictionary->number);
-		values[Anum_stream_id_prefix - 1] = PointerGetDatum(dictionary->stream_id_prefix);
-		values[Anum_state_schema_version - 1] = Int64GetDatum(dictionary->state_schema_version);
-		isnull[Anum_state_schema_version - 1] = !dictionary->of_one_version;
-		values[Anum_level - 1] = Int32GetDatum(dictionary->level);
-		values[Anum_active - 1] = BoolGetDatum(true);
-		values[Anum_trained_at - 1] = TimestampTzGetDatum(dictionary->trained_at);
-		values[Anum_samples - 1] = Int32GetDatum(dictionary->samples);
-		values[Anum_ratio - 1] = Float8GetDatum(dictionary->ratio);
-		values[Anum_content - 1] = PointerGetDatum(cstring_to_text_with_len(content, dictionary->size));
-		tuple = heap_form_tuple(RelationGetDescr(relation), values, isnull);
-		CatalogTupleInsert(relation, tuple);
+		insert_dictionary(relation, dictionary);
+		insert_content(part_relation, dictionary, content);
 	}
 	publish(relation);
+	table_close(part_relation, NoLock);
 	table_close(relation, NoLock);
 }
 
@@ -611,17 +706,16 @@ dictionary_add(Oid schema, Dictionary *dictionary, char *content)
 bool
 dictionary_retire(Oid schema, uint64 number)
 {
-	Relation	relation = open_table_to_write(schema);
+	Relation	relation = open_table_to_write(&dictionaries, schema);
 	SysScanDesc scan = begin_scan_for(relation, number);
 	HeapTuple	tuple = systable_getnext(scan);
 	Dictionary	dictionary;
-	Datum		content;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("dictionary %lld does not exist", (long long) number)));
-	read_dictionary(relation, tuple, &dictionary, &content);
+	read_dictionary(relation, tuple, &dictionary);
 	if (dictionary.active)
 		set_active(relation, tuple, false);
 	systable_endscan(scan);

@@ -2,9 +2,9 @@
  * dictionary.h
  *		The dictionaries by which states are packed, and which is whose.
  *
- * They are rows of the table named snapshot_dictionary in the schema of the
- * SQL function that was called.  A row is never deleted, nor is its content
- * ever changed: what was packed once can always be read.
+ * They are in the tables named snapshot_dictionary and snapshot_dictionary_part
+ * in the schema of the SQL function that was called.  None is ever deleted, nor
+ * is its content changed: what was packed once can always be read.
  */
 #ifndef SNAPSHOT_STORE_DICTIONARY_H
 #define SNAPSHOT_STORE_DICTIONARY_H

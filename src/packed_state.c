@@ -73,13 +73,13 @@ dictionary_number(const char *content, size_t size)
  *		Make a dictionary ready, to be freed by packer_free.
  */
 Packer *
-packer_create(const char *content, size_t size, int level)
+packer_create(uint64 number, const char *content, size_t size, int level)
 {
 	Packer	   *packer = malloc(offsetof(Packer, content) + size);
 
 	if (packer == NULL)
 		refuse_for_memory();
-	packer->number = dictionary_number(content, size);
+	packer->number = number;
 	packer->level = level;
 	packer->packing = NULL;
 	packer->unpacking = ZSTD_createDDict(content, size);

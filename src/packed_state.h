@@ -24,7 +24,8 @@ typedef struct Packer Packer;
 
 extern uint64 dictionary_number(const char *content, size_t size);
 
-extern Packer *packer_create(const char *content, size_t size, int level);
+extern Packer *packer_create(uint64 number, const char *content,
+							  size_t size, int level);
 extern void packer_free(Packer *packer);
 extern uint64 packer_number(const Packer *packer);
 

@@ -18,7 +18,7 @@ train_dictionary(struct varlena *const *samples, int count,
 	got = ZDICT_trainFromBuffer(result->content, options->max_size, buf, sizes, n);
 	if (ZDICT_isError(got)) { result->content = NULL; }
 	result->size = got;
-	if (result->content) p = packer_create(result->content, got, options->level);
+	if (result->content) p = packer_create(0, result->content, got, options->level);
 	for (int i = 0; i < count; i++) if (is_held_out(i)) {
 		struct varlena *x = result->content ? pack_state(p, samples[i]) : NULL;
 		result->tested++; result->plain_bytes += VARSIZE_ANY_EXHDR(samples[i]);
