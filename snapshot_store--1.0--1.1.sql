@@ -156,16 +156,33 @@ LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.snapshot_dictionary_guard() IS
 'keeps dictionaries from being changed by hand';
 
+-- By hand nothing can be changed. What a publication of all tables brings from
+-- another server is passed over: dictionaries are each server's own.
 CREATE TRIGGER snapshot_dictionary_guard
-BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.snapshot_dictionary
+BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.snapshot_dictionary
 FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
+CREATE TRIGGER snapshot_dictionary_guard_truncate
+BEFORE TRUNCATE ON @extschema@.snapshot_dictionary
+FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
+CREATE TRIGGER snapshot_dictionary_guard_replica
+BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.snapshot_dictionary
+FOR EACH ROW EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
+ALTER TABLE @extschema@.snapshot_dictionary
+    ENABLE ALWAYS TRIGGER snapshot_dictionary_guard_truncate,
+    ENABLE REPLICA TRIGGER snapshot_dictionary_guard_replica;
 
 CREATE TRIGGER snapshot_dictionary_guard
-BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.snapshot_dictionary_part
+BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.snapshot_dictionary_part
 FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
-
-ALTER TABLE @extschema@.snapshot_dictionary ENABLE ALWAYS TRIGGER snapshot_dictionary_guard;
-ALTER TABLE @extschema@.snapshot_dictionary_part ENABLE ALWAYS TRIGGER snapshot_dictionary_guard;
+CREATE TRIGGER snapshot_dictionary_guard_truncate
+BEFORE TRUNCATE ON @extschema@.snapshot_dictionary_part
+FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
+CREATE TRIGGER snapshot_dictionary_guard_replica
+BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.snapshot_dictionary_part
+FOR EACH ROW EXECUTE FUNCTION @extschema@.snapshot_dictionary_guard();
+ALTER TABLE @extschema@.snapshot_dictionary_part
+    ENABLE ALWAYS TRIGGER snapshot_dictionary_guard_truncate,
+    ENABLE REPLICA TRIGGER snapshot_dictionary_guard_replica;
 
 CREATE FUNCTION @extschema@.snapshot_dictionary_estimate(
     stream_id_prefix pg_catalog.text,

@@ -384,14 +384,19 @@ learn_active(Oid schema)
 
 /*
  * dictionary_choose
- *		Which dictionary packs a state of this stream and schema version?
+ *		Which dictionary packs a state of this stream and schema version?  None
+ *		does in a table that takes plain states only.
  */
 DictionaryChoice
-dictionary_choose(Oid schema, const text *stream_id, int64 state_schema_version)
+dictionary_choose(const StoreTable *table, const text *stream_id,
+				  int64 state_schema_version)
 {
+	Oid			schema = RelationGetNamespace(table->relation);
 	DictionaryChoice choice = {false, 0};
 	ListCell   *cell;
 
+	if (!table_packs(table))
+		return choice;
 	if (!active.valid || active.schema != schema)
 		learn_active(schema);
 	foreach(cell, active.dictionaries)
@@ -586,8 +591,8 @@ same_kind(const Dictionary *a, const Dictionary *b)
 }
 
 /*
- * Two kinds may come to the same content, which would have one number.  So
- * make it differ where zstd has an identifier that we have no use for: see
+ * Two kinds may come to the same content, which would have one number, and so
+ * may one at two levels.  So make it differ where zstd has an identifier that we have no use for: see
  * "Dictionary Format" in its doc/zstd_compression_format.md.
  */
 static void
@@ -596,6 +601,7 @@ mark_with_kind(const Dictionary *dictionary, char *content)
 	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(dictionary->stream_id_prefix),
 								  VARSIZE_ANY_EXHDR(dictionary->stream_id_prefix));
 
+	hash = hash_combine(hash, murmurhash32(dictionary->level));
 	if (dictionary->of_one_version)
 		hash = hash_combine(hash, hash_bytes((const unsigned char *) &dictionary->state_schema_version,
 											 sizeof(int64)));

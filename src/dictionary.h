@@ -11,6 +11,8 @@
 
 #include "datatype/timestamp.h"
 
+#include "table.h"
+
 #define DICTIONARY_TABLE_NAME	"snapshot_dictionary"
 #define STATE_TYPE_NAME			"snapshot_state"
 
@@ -32,7 +34,7 @@ typedef struct Dictionary
 /* Called with each dictionary. */
 typedef void (*DictionaryReceiver) (const Dictionary *dictionary, void *arg);
 
-/* What packs a state of a stream: see dictionary_choose. */
+/* What packs a state of a stream, if anything. */
 typedef struct DictionaryChoice
 {
 	bool		any;
@@ -41,7 +43,8 @@ typedef struct DictionaryChoice
 
 extern bool is_state_type(Oid type, Oid schema);
 
-extern DictionaryChoice dictionary_choose(Oid schema, const text *stream_id,
+extern DictionaryChoice dictionary_choose(const StoreTable *table,
+										  const text *stream_id,
 										  int64 state_schema_version);
 extern Datum dictionary_pack(Oid schema, const DictionaryChoice *choice,
 							 Datum state);

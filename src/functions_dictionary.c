@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -318,17 +319,22 @@ snapshot_dictionaries(PG_FUNCTION_ARGS)
 /*
  * snapshot_dictionary_guard() RETURNS trigger
  *
- * Refuses what is done to the table of dictionaries by hand.
+ * Refuses what is done to the tables of dictionaries by hand, and passes over
+ * the rows that logical replication brings.
  */
 Datum
 snapshot_dictionary_guard(PG_FUNCTION_ARGS)
 {
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "snapshot_dictionary_guard() is for triggers");
+	if (TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
+		return PointerGetDatum(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("dictionaries cannot be changed by hand"),
 			 errdetail("What one of them has packed could not be read any more."),
 			 errhint("Use snapshot_dictionary_train() and snapshot_dictionary_retire().")));
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }
 
 /*

@@ -22,7 +22,7 @@ repack_row(const StreamSnapshot *row, void *arg)
 {
 	Repacking  *repacking = arg;
 	Oid			schema = RelationGetNamespace(repacking->table->relation);
-	DictionaryChoice choice = dictionary_choose(schema, row->stream_id,
+	DictionaryChoice choice = dictionary_choose(repacking->table, row->stream_id,
 												row->header.state_schema_version);
 	struct varlena *stored = PG_DETOAST_DATUM_PACKED(row->state);
 	bool		was_packed = is_packed(stored);

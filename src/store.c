@@ -107,11 +107,11 @@ same_rows(const StreamRows *a, const StreamRows *b)
 static void
 pack_snapshot(const StoreTable *table, StreamSnapshot *snapshot)
 {
-	Oid			schema = RelationGetNamespace(table->relation);
-	DictionaryChoice choice = dictionary_choose(schema, snapshot->stream_id,
+	DictionaryChoice choice = dictionary_choose(table, snapshot->stream_id,
 												snapshot->header.state_schema_version);
 
-	snapshot->packed = dictionary_pack(schema, &choice, snapshot->state);
+	snapshot->packed = dictionary_pack(RelationGetNamespace(table->relation), &choice,
+									   snapshot->state);
 }
 
 /* Write a snapshot into the slot that was planned for it. */
