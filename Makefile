@@ -10,8 +10,9 @@ PGFILEDESC = "snapshot_store - snapshots of event-sourced streams"
 # Only what SQL calls leaves the library (from 16 on this is the default).
 PG_CFLAGS  = -fvisibility=hidden
 
-# Dictionaries pack states by zstd.
-SHLIB_LINK += -lzstd
+# Dictionaries of states are libzstd's. pkg-config knows it where it is in no usual place.
+PG_CPPFLAGS := $(shell pkg-config --cflags libzstd 2>/dev/null)
+SHLIB_LINK  := $(shell pkg-config --libs libzstd 2>/dev/null || echo -lzstd)
 
 # Each file stands alone: it leaves nothing behind that the next would trip over.
 REGRESS        = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
@@ -31,6 +32,16 @@ endif
 include $(PGXS)
 # A session may begin at any moment: a new library takes the old one's place whole, by its name.
 INSTALL_SHLIB := sh -c "$(INSTALL_SHLIB) \"\$$0\" \"\$$1.new\" && mv -f \"\$$1.new\" \"\$$1\""
+
+# What is built already can be installed, tested and removed without libzstd's headers.
+ifneq ($(shell $(CC) $(CFLAGS) $(CPPFLAGS) -E -x c -include zstd.h -include zdict.h /dev/null 2>&1 >/dev/null | \
+	grep -E 'z(std|dict)\.h'),)
+.NOTPARALLEL:
+$(OBJS): %.o: %.c
+	@echo "$@: libzstd's development files are missing ($(CC) finds no zstd.h or zdict.h)." >&2
+	@echo "On Debian and Ubuntu: apt-get install libzstd-dev" >&2
+	@exit 1
+endif
 else
 # Nothing can be built yet, but demo, test and help work: the first two install what they need.
 .PHONY: all install uninstall installcheck clean

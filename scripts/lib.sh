@@ -60,10 +60,10 @@ want() {
 	! apt_knows "$1" || need "$@"
 }
 
-# Does gcc find the C library, to compile with and to link to?
+# compiles HEADER FLAG...: does gcc find the library that has the header, to compile with and to link to?
 compiles() {
-	gcc -x c -o /dev/null - <<<'#include <stdio.h>
-		int main(void) { return puts(""); }'
+	gcc -x c -o /dev/null - "${@:2}" <<<"#include <$1>
+		int main(void) { return 0; }"
 }
 
 # What drives PostgreSQL's own tests. A server built from source has all of it only if it was
@@ -82,7 +82,8 @@ find_missing() {
 	missing=()
 	need make make --version
 	need gcc gcc --version
-	need libc6-dev compiles
+	need libc6-dev compiles stdio.h
+	need libzstd-dev compiles zdict.h -lzstd
 	need "postgresql${major:+-$major}" test -x "$(pg_path bindir)/postgres"
 	need "postgresql-server-dev-${major:-all}" has_headers
 	[[ $1 != *coverage ]] || need gcc gcov --version
@@ -180,7 +181,7 @@ install_missing() {
 	done
 	[ ${#unknown[@]} = 0 ] ||
 		die "apt knows no package of this name (Ubuntu: is universe enabled?): ${unknown[*]}"
-	echo "Installing ${missing[*]} ..."
+	echo "Installing ${missing[*]} ..." | fold -sw 80
 	apt_get install --no-install-recommends -o "DPkg::Pre-Invoke::=$before" \
 		-o "DPkg::Post-Invoke::=$after" "${missing[@]}" || echo "apt-get reported errors."
 	choose_server

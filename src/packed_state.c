@@ -17,6 +17,10 @@
 #include "compat.h"
 #include "packed_state.h"
 
+#if ZSTD_VERSION_NUMBER < 10405
+#error "snapshot_store needs libzstd 1.4.5 or later"
+#endif
+
 #define MARK		'\001'
 
 #define NUMBER_OFFSET	1
