@@ -1,28 +1,581 @@
-/* stand-in */
+/*
+ * training.c
+ *		A dictionary for states of one kind, from samples of them.
+ *
+ * Whatever is in a dictionary stays there when the states that it came from
+ * are gone, and is in the backups of whoever has a dictionary.  So nothing of
+ * a single person's may get in: the content is put together from stretches of
+ * text, and each of them is found, letter for letter, in at least min_samples
+ * of the samples.  Where one stretch follows another in the dictionary says
+ * nothing about who had both.  All else is masked before zstd sees a sample.
+ *
+ * Nothing here knows about JSON.  What holds for any text holds for a key, a
+ * number, or a part of a string.
+ */
 #include "postgres.h"
+
 #include <zdict.h>
+
+#include "common/pg_prng.h"
+#include "lib/binaryheap.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
 #include "packed_state.h"
 #include "training.h"
-bool is_held_out(int i) { return i % 2 == 1; }
+
+/*
+ * Of more text than this, the rest is not trained on: it would make no better
+ * dictionary.  The search needs some 12 times as much memory.
+ */
+#define TRAINING_MAX_BYTES	(8 * 1024 * 1024)
+
+/* A longer stretch is found in pieces. */
+#define STRETCH_MAX_BYTES	512
+
+/* The smallest dictionary that is tried. */
+#define SMALLEST_DICTIONARY	2048
+
+/* One that is twice as large must save a hundredth more. */
+#define MOST_FOR_LARGER(bytes)	((bytes) - (bytes) / 100)
+
+/* The length of the strings by which stretches are valued. */
+#define GRAM	6
+#define GRAM_BITS	20
+
+#define NOISE_SIZE	4096
+
+/* What to train on. */
+typedef struct Samples
+{
+	char	   *text;			/* one after another */
+	size_t	   *sizes;
+	int			count;
+	int			size;			/* of all */
+	int			min_samples;
+} Samples;
+
+/* A place where a stretch may begin. */
+typedef struct Start
+{
+	char	   *text;
+	int			most;			/* how long a stretch could be */
+	int			sample;
+	int			shared;			/* how much of it enough samples share */
+} Start;
+
+/* Starts next to each other in the order of text, just enough of them. */
+typedef struct Window
+{
+	int			end;
+	int			shared;
+} Window;
+
+/* A stretch that is part of no longer one. */
+typedef struct Stretch
+{
+	const char *text;
+	int			length;
+	double		value;
+} Stretch;
+
+/* What dictionaries are cut from: the most valuable stretch is the last. */
+typedef struct Content
+{
+	char	   *end;
+	int			size;
+} Content;
+
+/*
+ * is_held_out
+ *		Is a dictionary tested on this sample, and not trained on it?
+ */
+bool
+is_held_out(int i)
+{
+	return i % 4 == 3;
+}
+
+/* Letters of any script, and digits, in every encoding of a database. */
+static bool
+is_of_word(char c)
+{
+	return IS_HIGHBIT_SET(c) || (c >= '0' && c <= '9') ||
+		(c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+static void
+gather(struct varlena *const *samples, int count, int min_samples, Samples *result)
+{
+	int64		size = 0;
+
+	result->min_samples = min_samples;
+	result->count = 0;
+	result->size = 0;
+	for (int i = 0; i < count; i++)
+		size += VARSIZE_ANY_EXHDR(samples[i]);
+	result->text = palloc(Min(size, TRAINING_MAX_BYTES) + 1);
+	result->sizes = palloc(sizeof(size_t) * (count + 1));
+	for (int i = 0; i < count; i++)
+	{
+		int			length = VARSIZE_ANY_EXHDR(samples[i]);
+
+		if (is_held_out(i) || length > TRAINING_MAX_BYTES - result->size)
+			continue;
+		memcpy(result->text + result->size, VARDATA_ANY(samples[i]), length);
+		result->size += length;
+		result->sizes[result->count++] = length;
+	}
+}
+
+/* A stretch begins where a word does, or at what is of no word. */
+static Start *
+find_starts(const Samples *samples, int *count)
+{
+	Start	   *starts = palloc(sizeof(Start) * (samples->size + 1));
+	char	   *at = samples->text;
+	int			n = 0;
+
+	for (int i = 0; i < samples->count; i++)
+	{
+		char	   *begin = at;
+		char	   *end = at + samples->sizes[i];
+
+		for (; at < end; at++)
+		{
+			if (at > begin && is_of_word(at[-1]) && is_of_word(at[0]))
+				continue;
+			starts[n].text = at;
+			starts[n].most = Min(end - at, STRETCH_MAX_BYTES);
+			starts[n].sample = i;
+			n++;
+		}
+	}
+	*count = n;
+	return starts;
+}
+
+static int
+by_text(const void *a, const void *b)
+{
+	const Start *x = a;
+	const Start *y = b;
+	int			difference = memcmp(x->text, y->text, Min(x->most, y->most));
+
+	CHECK_FOR_INTERRUPTS();
+	if (difference != 0)
+		return difference;
+	if (x->most != y->most)
+		return x->most < y->most ? -1 : 1;
+	return x->text < y->text ? -1 : 1;
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const Start *x = a;
+	const Start *y = b;
+
+	return x->text < y->text ? -1 : 1;
+}
+
+/* How much two have in common, without a word that might go on in one. */
+static int
+common_length(const Start *x, const Start *y)
+{
+	int			most = Min(x->most, y->most);
+	int			length = 0;
+
+	while (length < most && x->text[length] == y->text[length])
+		length++;
+	while (length > 0 && is_of_word(x->text[length - 1]))
+		length--;
+	return length;
+}
+
+/*
+ * At each start, find the longest stretch that min_samples samples have.
+ *
+ * In the order of text, what has a stretch in common stands together.  A
+ * window of starts from just enough samples has in common what its first and
+ * its last have.  Each start is in several windows; the best counts.  Windows
+ * begin and end in the same order, so those that may still be the best for
+ * some start are a queue in which they become worse.
+ */
+static void
+find_shared(const Samples *samples, Start *starts, int count)
+{
+	int		   *in_window = palloc0(sizeof(int) * (samples->count + 1));
+	Window	   *queue = palloc(sizeof(Window) * (count + 1));
+	int			enough = samples->min_samples;
+	int			distinct = 0;
+	int			end = 0;
+	int			head = 0;
+	int			tail = 0;
+
+	qsort(starts, count, sizeof(Start), by_text);
+	for (int i = 0; i < count; i++)
+	{
+		int			shared = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		while (end < count && distinct < enough)
+		{
+			if (in_window[starts[end++].sample]++ == 0)
+				distinct++;
+		}
+		if (distinct >= enough)
+			shared = common_length(&starts[i], &starts[end - 1]);
+		while (tail > head && queue[tail - 1].shared <= shared)
+			tail--;
+		queue[tail].end = end;
+		queue[tail].shared = shared;
+		tail++;
+		while (queue[head].end <= i)
+			head++;
+		starts[i].shared = queue[head].shared;
+		if (--in_window[starts[i].sample] == 0)
+			distinct--;
+	}
+	qsort(starts, count, sizeof(Start), by_place);
+	pfree(queue);
+	pfree(in_window);
+}
+
+/*
+ * Keep the stretches that are part of no longer one.  They may overlap: what
+ * comes before and after a value differs.
+ */
+static Stretch *
+find_stretches(const Start *starts, int count, int *result_count)
+{
+	Stretch    *stretches = palloc(sizeof(Stretch) * (count + 1));
+	const char *covered = NULL;
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const char *end = starts[i].text + starts[i].shared;
+
+		if (starts[i].shared < GRAM || end <= covered)
+			continue;
+		covered = end;
+		stretches[n].text = starts[i].text;
+		stretches[n].length = starts[i].shared;
+		n++;
+	}
+	*result_count = n;
+	return stretches;
+}
+
+/*
+ * Overwrite what is in no stretch by noise of the same length.  For its tables
+ * zstd counts the bytes that no dictionary foresees, and the noise is like
+ * them: it is drawn from the bytes that it replaces, as far as enough samples
+ * have them there.
+ */
+static void
+mask(const Samples *samples, const Stretch *stretches, int count)
+{
+	bool	   *masked = palloc(samples->size + 1);
+	int			seen_in[256];
+	int			distinct[256] = {0};
+	int64		number[256] = {0};
+	int64		total = 0;
+	int64		sum = 0;
+	unsigned char noise[NOISE_SIZE];
+	int			n = 0;
+	int			at = 0;
+	pg_prng_state state;
+
+	memset(masked, true, samples->size);
+	for (int i = 0; i < count; i++)
+		memset(masked + (stretches[i].text - samples->text), false, stretches[i].length);
+
+	memset(seen_in, -1, sizeof(seen_in));
+	for (int i = 0; i < samples->count; i++)
+	{
+		for (int end = at + samples->sizes[i]; at < end; at++)
+		{
+			unsigned char byte = samples->text[at];
+
+			if (!masked[at])
+				continue;
+			number[byte]++;
+			if (seen_in[byte] != i)
+				distinct[byte]++;
+			seen_in[byte] = i;
+		}
+	}
+	for (int byte = 0; byte < 256; byte++)
+	{
+		if (distinct[byte] < samples->min_samples)
+			number[byte] = 0;
+		total += number[byte];
+	}
+	if (total == 0)
+		total = number['0'] = 1;
+	for (int byte = 0; byte < 256; byte++)
+	{
+		sum += number[byte];
+		while (n < sum * NOISE_SIZE / total)
+			noise[n++] = byte;
+	}
+
+	/* The same samples must make the same dictionary. */
+	pg_prng_seed(&state, 0);
+	for (at = 0; at < samples->size; at++)
+	{
+		if (masked[at])
+			samples->text[at] = noise[pg_prng_uint32(&state) % NOISE_SIZE];
+	}
+	pfree(masked);
+}
+
+static uint32 *
+frequency_of(uint32 *frequencies, const char *gram)
+{
+	uint64		bytes = 0;
+
+	memcpy(&bytes, gram, GRAM);
+	return &frequencies[bytes * UINT64CONST(0x9E3779B97F4A7C15) >> (64 - GRAM_BITS)];
+}
+
+/* What a stretch adds to those that are in the dictionary, by its length. */
+static double
+stretch_value(const Stretch *stretch, uint32 *frequencies, int overhead)
+{
+	double		sum = 0;
+
+	for (int i = 0; i + GRAM <= stretch->length; i++)
+		sum += *frequency_of(frequencies, stretch->text + i);
+	return sum / (stretch->length + overhead);
+}
+
+static int
+by_value(Datum a, Datum b, void *arg)
+{
+	const Stretch *x = (const Stretch *) DatumGetPointer(a);
+	const Stretch *y = (const Stretch *) DatumGetPointer(b);
+
+	if (x->value != y->value)
+		return x->value < y->value ? -1 : 1;
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static int
+by_content(const void *a, const void *b)
+{
+	const Stretch *x = a;
+	const Stretch *y = b;
+	int			difference = memcmp(x->text, y->text, Min(x->length, y->length));
+
+	CHECK_FOR_INTERRUPTS();
+	if (difference != 0)
+		return difference;
+	return x->length - y->length;
+}
+
+static int
+remove_duplicates(Stretch *stretches, int count)
+{
+	int			n = 0;
+
+	qsort(stretches, count, sizeof(Stretch), by_content);
+	for (int i = 0; i < count; i++)
+	{
+		if (n == 0 || by_content(&stretches[i], &stretches[n - 1]) != 0)
+			stretches[n++] = stretches[i];
+	}
+	return n;
+}
+
+/* How often each string is in what the samples share. */
+static uint32 *
+count_grams(const Stretch *stretches, int count)
+{
+	uint32	   *frequencies = palloc0(sizeof(uint32) << GRAM_BITS);
+	const char *counted = NULL;
+
+	for (int i = 0; i < count; i++)
+	{
+		const char *end = stretches[i].text + stretches[i].length - GRAM + 1;
+
+		/* Stretches may overlap. */
+		for (const char *gram = Max(stretches[i].text, counted); gram < end; gram++)
+			(*frequency_of(frequencies, gram))++;
+		counted = end;
+	}
+	return frequencies;
+}
+
+/*
+ * Choose stretches until max_size is full: always the one with most of what
+ * the samples have often and the dictionary does not have yet.  Values only
+ * fall, so one that is still ahead when it is valued anew is the best.
+ */
+static void
+choose_content(Stretch *stretches, int count, const uint32 *all_frequencies,
+			   int overhead, int max_size, Content *content)
+{
+	uint32	   *frequencies = palloc(sizeof(uint32) << GRAM_BITS);
+	binaryheap *best = binaryheap_allocate(count + 1, by_value, NULL);
+
+	memcpy(frequencies, all_frequencies, sizeof(uint32) << GRAM_BITS);
+	for (int i = 0; i < count; i++)
+	{
+		stretches[i].value = stretch_value(&stretches[i], frequencies, overhead);
+		binaryheap_add_unordered(best, PointerGetDatum(&stretches[i]));
+	}
+	binaryheap_build(best);
+
+	content->end = (char *) palloc(max_size) + max_size;
+	content->size = 0;
+	while (!binaryheap_empty(best))
+	{
+		Stretch    *stretch = (Stretch *) DatumGetPointer(binaryheap_first(best));
+		double		value = stretch_value(stretch, frequencies, overhead);
+
+		CHECK_FOR_INTERRUPTS();
+		if (value < stretch->value)
+		{
+			stretch->value = value;
+			binaryheap_replace_first(best, PointerGetDatum(stretch));
+			continue;
+		}
+		if (value == 0)
+			break;
+		(void) binaryheap_remove_first(best);
+		if (stretch->length > max_size - content->size)
+			continue;
+		content->size += stretch->length;
+		memcpy(content->end - content->size, stretch->text, stretch->length);
+		for (int i = 0; i + GRAM <= stretch->length; i++)
+			*frequency_of(frequencies, stretch->text + i) = 0;
+	}
+	binaryheap_free(best);
+	pfree(frequencies);
+}
+
+/* How many bytes the samples that are held out take with a dictionary. */
+static int64
+test_dictionary(struct varlena *const *samples, int count,
+				const char *dictionary, int size, int level)
+{
+	Packer	   *packer = packer_create(0, dictionary, size, level);
+	int64		bytes = 0;
+
+	PG_TRY();
+	{
+		for (int i = 0; i < count; i++)
+		{
+			struct varlena *packed;
+
+			if (!is_held_out(i))
+				continue;
+			CHECK_FOR_INTERRUPTS();
+			packed = pack_state(packer, samples[i]);
+			bytes += VARSIZE_ANY_EXHDR(packed != NULL ? packed : samples[i]);
+			if (packed != NULL)
+				pfree(packed);
+		}
+	}
+	PG_FINALLY();
+	{
+		packer_free(packer);
+	}
+	PG_END_TRY();
+	return bytes;
+}
+
+/*
+ * train_dictionary
+ *		Make dictionaries of every size from some of the samples, and keep the
+ *		one with which the others take the fewest bytes.
+ *
+ * To choose segments of text by the frequency of short strings in them, each
+ * string counted only for the first that brings it, is from "Effective
+ * Construction of Relative Lempel-Ziv Dictionaries" (Liao, Petri, Moffat,
+ * Wirth; WWW 2016), as in zstd's own trainer, COVER.  That one takes segments
+ * from anywhere, what a single sample has included, so it is not used.
+ */
 void
 train_dictionary(struct varlena *const *samples, int count,
-							 const TrainingOptions *options,
-							 TrainedDictionary *result)
+				 const TrainingOptions *options, TrainedDictionary *result)
 {
-	size_t total = 0; size_t *sizes = palloc(count * sizeof(size_t)); int n = 0; char *buf; size_t got; Packer *p = NULL;
-	memset(result, 0, sizeof(*result));
-	for (int i = 0; i < count; i++) total += VARSIZE_ANY_EXHDR(samples[i]);
-	buf = palloc(total); total = 0;
-	for (int i = 0; i < count; i++) if (!is_held_out(i)) { sizes[n] = VARSIZE_ANY_EXHDR(samples[i]); memcpy(buf + total, VARDATA_ANY(samples[i]), sizes[n]); total += sizes[n]; n++; }
-	result->content = palloc(options->max_size);
-	got = ZDICT_trainFromBuffer(result->content, options->max_size, buf, sizes, n);
-	if (ZDICT_isError(got)) { result->content = NULL; }
-	result->size = got;
-	if (result->content) p = packer_create(0, result->content, got, options->level);
-	for (int i = 0; i < count; i++) if (is_held_out(i)) {
-		struct varlena *x = result->content ? pack_state(p, samples[i]) : NULL;
-		result->tested++; result->plain_bytes += VARSIZE_ANY_EXHDR(samples[i]);
-		result->packed_bytes += VARSIZE_ANY_EXHDR(x ? x : samples[i]);
+	/* What it costs to refer to a stretch, in bytes: it depends on the states. */
+	static const int overheads[] = {0, 16};
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "snapshot_store training",
+												  ALLOCSET_DEFAULT_SIZES);
+	ZDICT_params_t parameters = {.compressionLevel = options->level};
+	Content		contents[lengthof(overheads)];
+	Samples		training;
+	Start	   *starts;
+	Stretch    *stretches;
+	uint32	   *frequencies;
+	char	   *dictionary;
+	int			nstarts;
+	int			nstretches;
+	int			largest = 0;
+
+	memset(result, 0, sizeof(TrainedDictionary));
+	for (int i = 0; i < count; i++)
+	{
+		if (!is_held_out(i))
+			continue;
+		result->tested++;
+		result->plain_bytes += VARSIZE_ANY_EXHDR(samples[i]);
 	}
-	if (result->content) packer_free(p);
+	result->packed_bytes = result->plain_bytes;
+
+	MemoryContextSwitchTo(context);
+	gather(samples, count, options->min_samples, &training);
+	starts = find_starts(&training, &nstarts);
+	find_shared(&training, starts, nstarts);
+	stretches = find_stretches(starts, nstarts, &nstretches);
+	pfree(starts);
+	mask(&training, stretches, nstretches);
+	frequencies = count_grams(stretches, nstretches);
+	nstretches = remove_duplicates(stretches, nstretches);
+	for (int i = 0; i < lengthof(overheads); i++)
+	{
+		choose_content(stretches, nstretches, frequencies, overheads[i],
+					   options->max_size, &contents[i]);
+		largest = Max(largest, contents[i].size);
+	}
+
+	dictionary = palloc(options->max_size);
+	for (int size = Min(SMALLEST_DICTIONARY, options->max_size);;
+		 size = Min(size * 2, options->max_size))
+	{
+		int64		enough = MOST_FOR_LARGER(result->packed_bytes);
+
+		for (int i = 0; i < lengthof(overheads); i++)
+		{
+			int			used = Min(contents[i].size, size);
+			size_t		made;
+			int64		bytes;
+
+			CHECK_FOR_INTERRUPTS();
+			made = ZDICT_finalizeDictionary(dictionary, size, contents[i].end - used, used,
+											training.text, training.sizes, training.count,
+											parameters);
+			if (ZDICT_isError(made))
+				continue;		/* too little text, or all of it the same */
+			bytes = test_dictionary(samples, count, dictionary, made, options->level);
+			if (bytes >= Min(enough, result->packed_bytes))
+				continue;
+			if (result->content != NULL)
+				pfree(result->content);
+			result->content = MemoryContextAlloc(caller, made);
+			memcpy(result->content, dictionary, made);
+			result->size = made;
+			result->packed_bytes = bytes;
+		}
+		if (size >= Min(largest, options->max_size))
+			break;
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
 }
