@@ -2,12 +2,12 @@
  * training.c
  *		A dictionary for states of one kind, from samples of them.
  *
- * Whatever is in a dictionary stays there when the states that it came from
- * are gone, and is in the backups of whoever has a dictionary.  So nothing of
- * a single person's may get in: the content is put together from stretches of
- * text, and each of them is found, letter for letter, in at least min_samples
- * of the samples.  Where one stretch follows another in the dictionary says
- * nothing about who had both.  All else is masked before zstd sees a sample.
+ * What is in a dictionary stays there when the states that it came from are
+ * gone.  So nothing of a single person's may get in: the content is put
+ * together from stretches of text, and each of them is found, letter for
+ * letter, in at least min_samples of the samples.  That one stretch follows
+ * another in the dictionary does not tell that any sample has both.  All else
+ * is masked before zstd sees a sample.
  *
  * Nothing here knows about JSON.  What holds for any text holds for a key, a
  * number, or a part of a string.
@@ -16,6 +16,7 @@
 
 #include <zdict.h>
 
+#include "access/htup_details.h"
 #include "common/pg_prng.h"
 #include "lib/binaryheap.h"
 #include "miscadmin.h"
@@ -41,14 +42,17 @@
 
 /* The length of the strings by which stretches are valued. */
 #define GRAM	6
-#define GRAM_BITS	20
+#define GRAM_BITS	18
+
+/* To value stretches anew at each small change would take much longer. */
+#define NEARLY	0.75
 
 #define NOISE_SIZE	4096
 
 /* What to train on. */
 typedef struct Samples
 {
-	char	   *text;			/* one after another */
+	char	   *bytes;			/* one after another */
 	size_t	   *sizes;
 	int			count;
 	int			size;			/* of all */
@@ -58,7 +62,7 @@ typedef struct Samples
 /* A place where a stretch may begin. */
 typedef struct Start
 {
-	char	   *text;
+	char	   *bytes;
 	int			most;			/* how long a stretch could be */
 	int			sample;
 	int			shared;			/* how much of it enough samples share */
@@ -74,7 +78,7 @@ typedef struct Window
 /* A stretch that is part of no longer one. */
 typedef struct Stretch
 {
-	const char *text;
+	const char *bytes;
 	int			length;
 	double		value;
 } Stretch;
@@ -114,7 +118,7 @@ gather(struct varlena *const *samples, int count, int min_samples, Samples *resu
 	result->size = 0;
 	for (int i = 0; i < count; i++)
 		size += VARSIZE_ANY_EXHDR(samples[i]);
-	result->text = palloc(Min(size, TRAINING_MAX_BYTES) + 1);
+	result->bytes = palloc(Min(size, TRAINING_MAX_BYTES) + 1);
 	result->sizes = palloc(sizeof(size_t) * (count + 1));
 	for (int i = 0; i < count; i++)
 	{
@@ -122,7 +126,7 @@ gather(struct varlena *const *samples, int count, int min_samples, Samples *resu
 
 		if (is_held_out(i) || length > TRAINING_MAX_BYTES - result->size)
 			continue;
-		memcpy(result->text + result->size, VARDATA_ANY(samples[i]), length);
+		memcpy(result->bytes + result->size, VARDATA_ANY(samples[i]), length);
 		result->size += length;
 		result->sizes[result->count++] = length;
 	}
@@ -133,7 +137,7 @@ static Start *
 find_starts(const Samples *samples, int *count)
 {
 	Start	   *starts = palloc(sizeof(Start) * (samples->size + 1));
-	char	   *at = samples->text;
+	char	   *at = samples->bytes;
 	int			n = 0;
 
 	for (int i = 0; i < samples->count; i++)
@@ -145,7 +149,7 @@ find_starts(const Samples *samples, int *count)
 		{
 			if (at > begin && is_of_word(at[-1]) && is_of_word(at[0]))
 				continue;
-			starts[n].text = at;
+			starts[n].bytes = at;
 			starts[n].most = Min(end - at, STRETCH_MAX_BYTES);
 			starts[n].sample = i;
 			n++;
@@ -156,27 +160,27 @@ find_starts(const Samples *samples, int *count)
 }
 
 static int
+by_place(const void *a, const void *b)
+{
+	const Start *x = a;
+	const Start *y = b;
+
+	return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+static int
 by_text(const void *a, const void *b)
 {
 	const Start *x = a;
 	const Start *y = b;
-	int			difference = memcmp(x->text, y->text, Min(x->most, y->most));
+	int			difference = memcmp(x->bytes, y->bytes, Min(x->most, y->most));
 
 	CHECK_FOR_INTERRUPTS();
 	if (difference != 0)
 		return difference;
 	if (x->most != y->most)
 		return x->most < y->most ? -1 : 1;
-	return x->text < y->text ? -1 : 1;
-}
-
-static int
-by_place(const void *a, const void *b)
-{
-	const Start *x = a;
-	const Start *y = b;
-
-	return x->text < y->text ? -1 : 1;
+	return by_place(x, y);
 }
 
 /* How much two have in common, without a word that might go on in one. */
@@ -186,9 +190,9 @@ common_length(const Start *x, const Start *y)
 	int			most = Min(x->most, y->most);
 	int			length = 0;
 
-	while (length < most && x->text[length] == y->text[length])
+	while (length < most && x->bytes[length] == y->bytes[length])
 		length++;
-	while (length > 0 && is_of_word(x->text[length - 1]))
+	while (length > 0 && is_of_word(x->bytes[length - 1]))
 		length--;
 	return length;
 }
@@ -255,12 +259,12 @@ find_stretches(const Start *starts, int count, int *result_count)
 
 	for (int i = 0; i < count; i++)
 	{
-		const char *end = starts[i].text + starts[i].shared;
+		const char *end = starts[i].bytes + starts[i].shared;
 
 		if (starts[i].shared < GRAM || end <= covered)
 			continue;
 		covered = end;
-		stretches[n].text = starts[i].text;
+		stretches[n].bytes = starts[i].bytes;
 		stretches[n].length = starts[i].shared;
 		n++;
 	}
@@ -290,14 +294,14 @@ mask(const Samples *samples, const Stretch *stretches, int count)
 
 	memset(masked, true, samples->size);
 	for (int i = 0; i < count; i++)
-		memset(masked + (stretches[i].text - samples->text), false, stretches[i].length);
+		memset(masked + (stretches[i].bytes - samples->bytes), false, stretches[i].length);
 
 	memset(seen_in, -1, sizeof(seen_in));
 	for (int i = 0; i < samples->count; i++)
 	{
 		for (int end = at + samples->sizes[i]; at < end; at++)
 		{
-			unsigned char byte = samples->text[at];
+			unsigned char byte = samples->bytes[at];
 
 			if (!masked[at])
 				continue;
@@ -327,7 +331,7 @@ mask(const Samples *samples, const Stretch *stretches, int count)
 	for (at = 0; at < samples->size; at++)
 	{
 		if (masked[at])
-			samples->text[at] = noise[pg_prng_uint32(&state) % NOISE_SIZE];
+			samples->bytes[at] = noise[pg_prng_uint32(&state) % NOISE_SIZE];
 	}
 	pfree(masked);
 }
@@ -335,10 +339,10 @@ mask(const Samples *samples, const Stretch *stretches, int count)
 static uint32 *
 frequency_of(uint32 *frequencies, const char *gram)
 {
-	uint64		bytes = 0;
+	uint64		value = 0;
 
-	memcpy(&bytes, gram, GRAM);
-	return &frequencies[bytes * UINT64CONST(0x9E3779B97F4A7C15) >> (64 - GRAM_BITS)];
+	memcpy(&value, gram, GRAM);
+	return &frequencies[value * UINT64CONST(0x9E3779B97F4A7C15) >> (64 - GRAM_BITS)];
 }
 
 /* What a stretch adds to those that are in the dictionary, by its length. */
@@ -348,7 +352,7 @@ stretch_value(const Stretch *stretch, uint32 *frequencies, int overhead)
 	double		sum = 0;
 
 	for (int i = 0; i + GRAM <= stretch->length; i++)
-		sum += *frequency_of(frequencies, stretch->text + i);
+		sum += *frequency_of(frequencies, stretch->bytes + i);
 	return sum / (stretch->length + overhead);
 }
 
@@ -368,7 +372,7 @@ by_content(const void *a, const void *b)
 {
 	const Stretch *x = a;
 	const Stretch *y = b;
-	int			difference = memcmp(x->text, y->text, Min(x->length, y->length));
+	int			difference = memcmp(x->bytes, y->bytes, Min(x->length, y->length));
 
 	CHECK_FOR_INTERRUPTS();
 	if (difference != 0)
@@ -399,10 +403,10 @@ count_grams(const Stretch *stretches, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		const char *end = stretches[i].text + stretches[i].length - GRAM + 1;
+		const char *end = stretches[i].bytes + stretches[i].length - GRAM + 1;
 
 		/* Stretches may overlap. */
-		for (const char *gram = Max(stretches[i].text, counted); gram < end; gram++)
+		for (const char *gram = Max(stretches[i].bytes, counted); gram < end; gram++)
 			(*frequency_of(frequencies, gram))++;
 		counted = end;
 	}
@@ -410,9 +414,9 @@ count_grams(const Stretch *stretches, int count)
 }
 
 /*
- * Choose stretches until max_size is full: always the one with most of what
- * the samples have often and the dictionary does not have yet.  Values only
- * fall, so one that is still ahead when it is valued anew is the best.
+ * Choose stretches until max_size is full: always one with most of what the
+ * samples have often and the dictionary does not have yet.  Values only fall,
+ * so one that was ahead and is still worth nearly as much will do.
  */
 static void
 choose_content(Stretch *stretches, int count, const uint32 *all_frequencies,
@@ -437,21 +441,19 @@ choose_content(Stretch *stretches, int count, const uint32 *all_frequencies,
 		double		value = stretch_value(stretch, frequencies, overhead);
 
 		CHECK_FOR_INTERRUPTS();
-		if (value < stretch->value)
+		if (value < stretch->value * NEARLY)
 		{
 			stretch->value = value;
 			binaryheap_replace_first(best, PointerGetDatum(stretch));
 			continue;
 		}
-		if (value == 0)
-			break;
 		(void) binaryheap_remove_first(best);
-		if (stretch->length > max_size - content->size)
+		if (value == 0 || stretch->length > max_size - content->size)
 			continue;
 		content->size += stretch->length;
-		memcpy(content->end - content->size, stretch->text, stretch->length);
+		memcpy(content->end - content->size, stretch->bytes, stretch->length);
 		for (int i = 0; i + GRAM <= stretch->length; i++)
-			*frequency_of(frequencies, stretch->text + i) = 0;
+			*frequency_of(frequencies, stretch->bytes + i) = 0;
 	}
 	binaryheap_free(best);
 	pfree(frequencies);
@@ -503,7 +505,7 @@ void
 train_dictionary(struct varlena *const *samples, int count,
 				 const TrainingOptions *options, TrainedDictionary *result)
 {
-	/* What it costs to refer to a stretch, in bytes: it depends on the states. */
+	/* What a reference to a stretch costs, in bytes, depends on the states. */
 	static const int overheads[] = {0, 16};
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "snapshot_store training",
@@ -559,7 +561,7 @@ train_dictionary(struct varlena *const *samples, int count,
 
 			CHECK_FOR_INTERRUPTS();
 			made = ZDICT_finalizeDictionary(dictionary, size, contents[i].end - used, used,
-											training.text, training.sizes, training.count,
+											training.bytes, training.sizes, training.count,
 											parameters);
 			if (ZDICT_isError(made))
 				continue;		/* too little text, or all of it the same */

@@ -5,12 +5,9 @@
 #ifndef SNAPSHOT_STORE_TRAINING_H
 #define SNAPSHOT_STORE_TRAINING_H
 
-/* The smallest dictionary that one may ask for. */
-#define DICTIONARY_MIN_BYTES	1024
-
 typedef struct TrainingOptions
 {
-	int			max_size;		/* bytes, up to DICTIONARY_MAX_BYTES */
+	int			max_size;		/* bytes, 1 kB to DICTIONARY_MAX_BYTES */
 	int			level;			/* 1 to DICTIONARY_MAX_LEVEL */
 	int			min_samples;	/* what fewer samples share is masked */
 } TrainingOptions;
