@@ -134,7 +134,7 @@ ALTER TABLE @extschema@.snapshot_dictionary ALTER COLUMN stream_id_prefix SET ST
 ALTER TABLE @extschema@.snapshot_dictionary_part ALTER COLUMN content SET STORAGE PLAIN;
 
 COMMENT ON TABLE @extschema@.snapshot_dictionary IS 'the dictionaries by which states are packed: never deleted, nor is their content changed';
-COMMENT ON COLUMN @extschema@.snapshot_dictionary.number IS 'the first 8 bytes of the SHA-256 of its content';
+COMMENT ON COLUMN @extschema@.snapshot_dictionary.number IS 'a hash of its content';
 COMMENT ON COLUMN @extschema@.snapshot_dictionary.stream_id_prefix IS 'it packs states of streams whose names begin with this';
 COMMENT ON COLUMN @extschema@.snapshot_dictionary.state_schema_version IS 'it packs states of this schema version; null for all';
 COMMENT ON COLUMN @extschema@.snapshot_dictionary.level IS 'zstd''s level of compression';

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/toast_compression.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -190,9 +191,14 @@ static void
 require_state_type(const StoreTable *table)
 {
 	char	   *schema = get_namespace_name(RelationGetNamespace(table->relation));
+	AttrNumber	column = get_attnum(RelationGetRelid(table->relation), "state");
+	bool		is_lz4;
 
 	if (table_packs(table))
 		return;
+	/* With its type, a column loses its method of compression. */
+	is_lz4 = column != InvalidAttrNumber &&
+		TupleDescAttr(RelationGetDescr(table->relation), column - 1)->attcompression == TOAST_LZ4_COMPRESSION;
 	if (runs_citus())
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -200,9 +206,10 @@ require_state_type(const StoreTable *table)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("column \"state\" of table \"%s\" cannot hold packed states", TABLE_NAME),
-			 errhint("ALTER TABLE %s ALTER state TYPE %s makes it able to.",
+			 errhint("ALTER TABLE %s ALTER state TYPE %s%s makes it able to.",
 					 quote_qualified_identifier(schema, TABLE_NAME),
-					 quote_qualified_identifier(schema, STATE_TYPE_NAME))));
+					 quote_qualified_identifier(schema, STATE_TYPE_NAME),
+					 is_lz4 ? ", ALTER state SET COMPRESSION lz4" : "")));
 }
 
 /*

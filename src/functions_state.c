@@ -79,5 +79,10 @@ snapshot_state_send(PG_FUNCTION_ARGS)
 Datum
 snapshot_state_to_json(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(get_state(fcinfo));
+	text	   *state = get_state(fcinfo);
+
+	/* What makes JSON of a row frees what it gets from here. */
+	if (state == (text *) PG_GETARG_POINTER(0))
+		state = PG_GETARG_TEXT_P_COPY(0);
+	PG_RETURN_TEXT_P(state);
 }

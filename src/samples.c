@@ -22,37 +22,44 @@ typedef struct Collection
 {
 	const StoreTable *table;
 	Samples    *samples;
+	int			max_count;		/* without a key, a table can give more */
 	Size		bytes;
 	MemoryContext context;
 } Collection;
 
 /*
- * Choose keys of the kind at random, each with the same chance (Vitter's
- * algorithm R), but always the same ones of the same table.
+ * Choose streams of the kind at random, each with the same chance (Vitter's
+ * algorithm R), but always the same ones of the same table.  Of each, one row:
+ * what all snapshots of one stream have in common is that stream's own.
  */
 static int
 choose_keys(const StoreTable *table, const text *prefix, bool of_one_version,
 			int64 state_schema_version, int max_keys, KeyPosition *keys,
-			int64 *seen)
+			int64 *snapshots)
 {
 	KeyPosition start = {unconstify(text *, prefix), BEFORE_ALL_SLOTS};
 	StreamWalk	walk;
 	pg_prng_state random;
 	bool		first;
+	int64		last_stream = 0;
+	uint64		streams = 0;
 	int			count = 0;
 
 	pg_prng_seed(&random, 0);
-	*seen = 0;
+	*snapshots = 0;
 	stream_walk_begin(table, prefix, &start, TABLE_WALK_FETCH, &walk);
 	while (stream_walk_next(&walk, &first))
 	{
-		uint64		place = count;
+		uint64		place;
 
 		if (of_one_version && walk.keys.state_schema_version != state_schema_version)
 			continue;
-		if (count == max_keys)
-			place = pg_prng_uint64_range(&random, 0, *seen);
-		(*seen)++;
+		(*snapshots)++;
+		if (walk.number == last_stream)
+			continue;
+		last_stream = walk.number;
+		place = count < max_keys ? count : pg_prng_uint64_range(&random, 0, streams);
+		streams++;
 		if (place >= max_keys)
 			continue;
 		if (place == count)
@@ -93,8 +100,9 @@ receive_sample(const StreamSnapshot *row, void *arg)
 	MemoryContext caller;
 	Size		size;
 
-	if (state == (Datum) 0)
-		return;					/* its dictionary is missing */
+	if (state == (Datum) 0 ||	/* its dictionary is missing */
+		samples->count == collection->max_count)
+		return;
 	size = VARSIZE_ANY_EXHDR(DatumGetPointer(state));
 	if (size > PACKED_STATE_MAX_BYTES || collection->bytes + size > MAX_BYTES)
 		return;
@@ -111,8 +119,8 @@ receive_sample(const StreamSnapshot *row, void *arg)
 
 /*
  * collect_samples
- *		Read up to max_samples JSON states of streams with the prefix and, if
- *		so, of one schema version, chosen at random; by the active snapshot.
+ *		Read JSON states of up to max_samples streams with the prefix and, if so,
+ *		of one schema version, chosen at random; by the active snapshot.
  *
  * States that are too large to be packed are left out.
  */
@@ -124,7 +132,7 @@ collect_samples(const StoreTable *table, const text *prefix, bool of_one_version
 	int			count = choose_keys(table, prefix, of_one_version,
 									state_schema_version, max_samples, keys,
 									&samples->snapshots);
-	Collection	collection = {table, samples, 0, CurrentMemoryContext};
+	Collection	collection = {table, samples, count, 0, CurrentMemoryContext};
 	KeyBatch	batch;
 
 	samples->count = 0;
