@@ -8,7 +8,10 @@
  * transaction's changes are decoded for a subscriber.
  *
  * What was learned of the active dictionaries is kept until an invalidation
- * message says that there are others.  A dictionary that is ready for use is
+ * message says that there are others.  It also comes where a transaction or
+ * subtransaction that trained is rolled back, or prepared: then the server lets
+ * it execute its own messages once more, or else a save could be packed by what
+ * nobody will ever have.  A dictionary that is ready for use is
  * kept for as long as others are not used more: a number has one content, so
  * nothing can make it wrong.
  */
@@ -21,9 +24,10 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_opfamily.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -74,17 +78,17 @@ static const DictionaryTable parts = {
 };
 
 /* As many bytes of a content as fit into a row that stays in its page. */
-#define PART_BYTES		7000
+#define PART_BYTES		(BLCKSZ / 8 * 7)
 
-/* How many dictionaries a session keeps ready for use. */
-#define MAX_PACKERS		32
+/* How many dictionaries a session keeps ready for use, and in how many bytes. */
+#define MAX_PACKERS			32
+#define MAX_PACKERS_BYTES	(16 * 1024 * 1024)
 
 /* The active dictionaries, in the order in which they are chosen. */
 static struct
 {
 	bool		valid;
 	bool		changed;		/* since one began to learn them */
-	bool		own;			/* is one of them this transaction's own? */
 	Oid			schema;
 	Oid			relation;
 	MemoryContext context;
@@ -159,26 +163,37 @@ open_table_to_write(const DictionaryTable *table, Oid schema)
 	return relation;
 }
 
-/* The index that begins with the number, or InvalidOid. */
-static Oid
-get_key(Relation relation)
+/*
+ * Refuse to put what is taken from states into a table that others may read:
+ * the default privileges of whoever installed the extension may have seen to it.
+ */
+static void
+check_not_granted(Relation relation)
 {
-	List	   *indexes = RelationGetIndexList(relation);
-	Oid			key = InvalidOid;
-	ListCell   *cell;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(relation)));
+	bool		isnull = true;
+	Datum		acl = HeapTupleIsValid(tuple) ?
+		SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull) : (Datum) 0;
 
-	foreach(cell, indexes)
+	if (!isnull)
 	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		Form_pg_index form = index->rd_index;
+		const Acl  *granted = DatumGetAclP(acl);
 
-		if (index->rd_rel->relam == BTREE_AM_OID && form->indisprimary &&
-			form->indisvalid && form->indkey.values[0] == Anum_number &&
-			index->rd_opfamily[0] == INTEGER_BTREE_FAM_OID)
-			key = RelationGetRelid(index);
-		index_close(index, AccessShareLock);
+		for (int i = 0; i < ACL_NUM(granted); i++)
+		{
+			const AclItem *item = &ACL_DAT(granted)[i];
+
+			if (item->ai_grantee != relation->rd_rel->relowner &&
+				(ACLITEM_GET_PRIVS(*item) & ACL_SELECT) != 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						 errmsg("table \"%s\" is granted to others", RelationGetRelationName(relation)),
+						 errdetail("Whoever may read it can read what is taken from states."),
+						 errhint("Its owner can REVOKE that; look at \\dp, and at \\ddp for why it is so.")));
+		}
 	}
-	return key;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
 }
 
 /*
@@ -188,9 +203,14 @@ get_key(Relation relation)
 static SysScanDesc
 begin_scan_for(Relation relation, uint64 number)
 {
-	Oid			key = HistoricSnapshotActive() ? InvalidOid : get_key(relation);
+	Oid			key = InvalidOid;
 	ScanKeyData scan_key;
 
+	if (!HistoricSnapshotActive())
+	{
+		list_free(RelationGetIndexList(relation));	/* finds the key */
+		key = relation->rd_pkindex;
+	}
 	ScanKeyInit(&scan_key, Anum_number, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum((int64) number));
 	return systable_beginscan(relation, key, OidIsValid(key), NULL, 1, &scan_key);
@@ -287,29 +307,6 @@ relation_changed(Datum arg, Oid relation)
 }
 
 /*
- * What this transaction has trained is nobody's if it aborts, and not yet
- * anybody's if it is prepared.
- */
-static void
-at_end_of_transaction(XactEvent event, void *arg)
-{
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
-		event != XACT_EVENT_PREPARE)
-		return;
-	if (active.own && event != XACT_EVENT_COMMIT)
-		forget_active();
-	active.own = false;
-}
-
-static void
-at_end_of_subtransaction(SubXactEvent event, SubTransactionId id,
-						 SubTransactionId parent, void *arg)
-{
-	if (event == SUBXACT_EVENT_ABORT_SUB && active.own)
-		forget_active();
-}
-
-/*
  * In the order in which they are chosen: the longest prefix, then that of one
  * version before that of any, then the newest.
  */
@@ -343,8 +340,6 @@ learn_active(Oid schema)
 	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		RegisterXactCallback(at_end_of_transaction, NULL);
-		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
 		active.context = AllocSetContextCreate(CacheMemoryContext,
 											   "snapshot_store dictionaries",
 											   ALLOCSET_SMALL_SIZES);
@@ -365,13 +360,16 @@ learn_active(Oid schema)
 	{
 		Dictionary *dictionary;
 
-		if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
-			active.own = true;
 		MemoryContextSwitchTo(active.context);
 		dictionary = palloc(sizeof(Dictionary));
 		read_dictionary(relation, tuple, dictionary);
 		if (dictionary->active)
 			active.dictionaries = lappend(active.dictionaries, dictionary);
+		else
+		{
+			pfree(dictionary->stream_id_prefix);
+			pfree(dictionary);
+		}
 		MemoryContextSwitchTo(caller);
 	}
 	systable_endscan(scan);
@@ -462,11 +460,38 @@ load_packer(Oid schema, uint64 number)
 	return packer;
 }
 
+/* Make room for another one: those go that were not used for the longest time. */
+static int
+make_room(void)
+{
+	for (;;)
+	{
+		int			empty = -1;
+		int			oldest = -1;
+		Size		bytes = 0;
+
+		for (int i = 0; i < MAX_PACKERS; i++)
+		{
+			if (packers[i].packer == NULL)
+			{
+				empty = i;
+				continue;
+			}
+			bytes += packer_bytes(packers[i].packer);
+			if (oldest < 0 || packers[i].last_use < packers[oldest].last_use)
+				oldest = i;
+		}
+		if (empty >= 0 && bytes < MAX_PACKERS_BYTES)
+			return empty;
+		packer_free(packers[oldest].packer);
+		packers[oldest].packer = NULL;
+	}
+}
+
 /* The dictionary of that number, ready for use; NULL if there is none. */
 static Packer *
 get_packer(Oid schema, uint64 number)
 {
-	int			least_used = 0;
 	Packer	   *packer;
 
 	for (int i = 0; i < MAX_PACKERS; i++)
@@ -476,16 +501,14 @@ get_packer(Oid schema, uint64 number)
 			packers[i].last_use = ++uses;
 			return packers[i].packer;
 		}
-		if (packers[i].last_use < packers[least_used].last_use)
-			least_used = i;
 	}
 	packer = load_packer(schema, number);
 	if (packer != NULL)
 	{
-		if (packers[least_used].packer != NULL)
-			packer_free(packers[least_used].packer);
-		packers[least_used].packer = packer;
-		packers[least_used].last_use = ++uses;
+		int			place = make_room();
+
+		packers[place].packer = packer;
+		packers[place].last_use = ++uses;
 	}
 	return packer;
 }
@@ -513,7 +536,7 @@ dictionary_pack(Oid schema, const DictionaryChoice *choice, Datum state)
 
 /*
  * dictionary_unpack
- *		A stored state, plain.
+ *		A stored state, plain; it may still be toasted.
  *
  * If its dictionary does not exist, *missing receives its number, and the
  * result is 0.
@@ -521,9 +544,12 @@ dictionary_pack(Oid schema, const DictionaryChoice *choice, Datum state)
 Datum
 dictionary_unpack(Oid schema, Datum state, uint64 *missing)
 {
-	struct varlena *stored = PG_DETOAST_DATUM_PACKED(state);
+	struct varlena *stored;
 	Packer	   *packer;
 
+	if (toast_raw_datum_size(state) - VARHDRSZ > PACKED_STATE_MAX_BYTES)
+		return state;
+	stored = PG_DETOAST_DATUM_PACKED(state);
 	if (!is_packed(stored))
 		return PointerGetDatum(stored);
 	packer = get_packer(schema, packed_by(stored));
@@ -672,6 +698,7 @@ dictionary_add(Oid schema, Dictionary *dictionary, char *content)
 	HeapTuple	tuple;
 	bool		is_there = false;
 
+	check_not_granted(part_relation);
 	mark_with_kind(dictionary, content);
 	dictionary->number = dictionary_number(content, dictionary->size);
 	dictionary->trained_at = GetCurrentTimestamp();

@@ -96,9 +96,9 @@ train(FunctionCallInfo fcinfo, const StoreTable *table, Training *training)
 	if (samples.count < needed)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("too few states to train a dictionary on"),
-				 errdetail("There are %d with up to %d bytes; with these arguments it takes %d.",
-						   samples.count, PACKED_STATE_MAX_BYTES, needed)));
+				 errmsg("too few streams to train a dictionary on"),
+				 errdetail("With a JSON state of up to %d bytes there are %d; with these arguments it takes %d.",
+						   PACKED_STATE_MAX_BYTES, samples.count, needed)));
 	train_dictionary(samples.states, samples.count, &options, &trained);
 	for (int i = 0; i < samples.count; i++)
 	{
@@ -162,14 +162,15 @@ return_row(FunctionCallInfo fcinfo, Datum *values, bool *isnull)
  *			savings bigint, dictionary_size integer)
  *
  * What a dictionary for the states of streams with that prefix, and of one
- * schema version unless it is NULL, would save.  It is trained on one half of
- * up to max_samples states and tested on the other: sizes are means of these,
+ * schema version unless it is NULL, would save.  It is trained on some of up to
+ * max_samples states and tested on the others: sizes are means of these,
  * in bytes, plain, as the server stores them without a dictionary, and packed.
  * The last four are NULL if no dictionary makes anything smaller.
  *
  * Errors: 22004 for a NULL but in the second, 22003 for a schema version out of
  * range, 22023 for other numbers, 42501 for who does not own the table, 55000
- * for less than 20 states or twice min_samples.
+ * for less than 20 streams or twice min_samples, or for a table whose streams
+ * are not in the order of their bytes.
  */
 Datum
 snapshot_dictionary_estimate(PG_FUNCTION_ARGS)
@@ -218,18 +219,19 @@ require_state_type(const StoreTable *table)
  *
  * Trains a dictionary, keeps it if it makes states at least 1.2 times smaller
  * than the server does, and retires the one before it of the same prefix and
- * version.  Saves are packed by it once the transaction has committed; what is
- * stored already, by snapshot_repack.  The number is NULL if it was not kept.
+ * version.  Saves are packed by it, those of others once the transaction has
+ * committed; what is stored already, by snapshot_repack.  The number is NULL if it was not kept.
  *
  * Errors: those of snapshot_dictionary_estimate, 25006 in a read-only
- * transaction, 55000 if the column "state" is not of type snapshot_state, 0A000
- * on a server that runs Citus.
+ * transaction, 55000 if the column "state" is not of type snapshot_state or the
+ * tables of dictionaries are granted to others, 0A000 on a server that runs
+ * Citus.
  */
 Datum
 snapshot_dictionary_train(PG_FUNCTION_ARGS)
 {
 	StoreTable	table;
-	Training	training;
+	Training	training = {0};
 	Datum		values[1 + NUM_ESTIMATE_COLUMNS];
 	bool		isnull[1 + NUM_ESTIMATE_COLUMNS] = {false};
 	bool		keep;

@@ -12,6 +12,7 @@
 
 #include "common/hashfn.h"
 #include "port/pg_bswap.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "packed_state.h"
@@ -72,10 +73,9 @@ dictionary_number(const char *content, size_t size)
 Packer *
 packer_create(uint64 number, const char *content, size_t size, int level)
 {
-	Packer	   *packer = malloc(offsetof(Packer, content) + size);
+	Packer	   *packer = MemoryContextAlloc(CacheMemoryContext,
+											offsetof(Packer, content) + size);
 
-	if (packer == NULL)
-		refuse_for_memory();
 	packer->number = number;
 	packer->level = level;
 	packer->packing = NULL;
@@ -97,13 +97,21 @@ packer_free(Packer *packer)
 {
 	ZSTD_freeDDict(packer->unpacking);
 	ZSTD_freeCDict(packer->packing);
-	free(packer);
+	pfree(packer);
 }
 
 uint64
 packer_number(const Packer *packer)
 {
 	return packer->number;
+}
+
+/* How much memory it takes; more, once it has packed. */
+Size
+packer_bytes(const Packer *packer)
+{
+	return packer->size + ZSTD_sizeof_DDict(packer->unpacking) +
+		ZSTD_sizeof_CDict(packer->packing);
 }
 
 bool

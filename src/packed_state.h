@@ -28,6 +28,10 @@ extern Packer *packer_create(uint64 number, const char *content,
 							  size_t size, int level);
 extern void packer_free(Packer *packer);
 extern uint64 packer_number(const Packer *packer);
+extern Size packer_bytes(const Packer *packer);
+
+/* As many bytes of a value tell whether it is packed, and by what. */
+#define PACKED_HEAD_BYTES	10
 
 /* Of a value that is neither compressed nor out of line. */
 extern bool is_packed(const struct varlena *value);

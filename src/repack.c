@@ -4,6 +4,9 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
+#include "utils/array.h"
+
 #include "dictionary.h"
 #include "packed_state.h"
 #include "relation.h"
@@ -13,32 +16,63 @@
 typedef struct Repacking
 {
 	const StoreTable *table;
+	KeyBatch	keys;			/* of what is not packed as it would be now */
 	uint64		repacked;
 } Repacking;
 
-/* Write a state anew, if it is not packed as it would be now. */
+static DictionaryChoice
+choose(const Repacking *repacking, const StreamSnapshot *row)
+{
+	return dictionary_choose(repacking->table, row->stream_id,
+							 row->header.state_schema_version);
+}
+
+/* Is the value, or its beginning, packed as the choice says? */
+static bool
+is_packed_by(const struct varlena *stored, const DictionaryChoice *choice)
+{
+	return choice->any ? is_packed(stored) && packed_by(stored) == choice->number :
+		!is_packed(stored);
+}
+
+/* Look at the beginning of a state, and remember its row's key if need be. */
+static void
+look_at_row(const StreamSnapshot *row, void *arg)
+{
+	Repacking  *repacking = arg;
+	DictionaryChoice choice = choose(repacking, row);
+	KeyPosition key = {row->stream_id, row->header.slot};
+
+	if (toast_raw_datum_size(row->state) - VARHDRSZ > PACKED_STATE_MAX_BYTES ||
+		is_packed_by(PG_DETOAST_DATUM_SLICE(row->state, 0, PACKED_HEAD_BYTES), &choice))
+		return;
+	key_batch_add(&repacking->keys, &key);
+}
+
+/* Write a state anew, which is locked now. */
 static void
 repack_row(const StreamSnapshot *row, void *arg)
 {
 	Repacking  *repacking = arg;
-	Oid			schema = RelationGetNamespace(repacking->table->relation);
-	DictionaryChoice choice = dictionary_choose(repacking->table, row->stream_id,
-												row->header.state_schema_version);
+	const StoreTable *table = repacking->table;
+	Oid			schema = RelationGetNamespace(table->relation);
+	DictionaryChoice choice = choose(repacking, row);
 	struct varlena *stored = PG_DETOAST_DATUM_PACKED(row->state);
-	bool		was_packed = is_packed(stored);
+	uint64		missing;
 	Datum		plain;
 	Datum		state;
-	uint64		missing;
 
-	if (was_packed == choice.any &&
-		(!was_packed || packed_by(stored) == choice.number))
+	if (is_packed_by(stored, &choice))
 		return;
 	plain = dictionary_unpack(schema, PointerGetDatum(stored), &missing);
 	if (plain == (Datum) 0)
 		return;					/* its dictionary is missing: loads say so */
-	state = dictionary_pack(schema, &choice, plain);
-	if (was_packed || state != plain)
-		repacking->repacked += table_set_state(repacking->table, row, state);
+	state = choice.any ? dictionary_pack(schema, &choice, plain) :
+		table->key != NULL ? table_compress_state(table->relation, Anum_state, plain) :
+		plain;
+	if (choice.any && state == plain)
+		return;					/* it is not worth it */
+	repacking->repacked += table_set_state(table, row, state);
 }
 
 static bool
@@ -50,10 +84,14 @@ is_repacked(int64 state_schema_version, void *arg)
 static uint64
 repack_rows(const StoreTable *table, const KeyBatch *keys, void *arg)
 {
-	Repacking	repacking = {table, 0};
+	Repacking	repacking = {.table = table};
 
+	key_batch_begin(&repacking.keys);
 	table_read_states(table, key_batch_stream_ids(keys), key_batch_slots(keys),
-					  true, repack_row, &repacking);
+					  false, look_at_row, &repacking);
+	if (repacking.keys.slots->nelems > 0)
+		table_read_states(table, key_batch_stream_ids(&repacking.keys),
+						  key_batch_slots(&repacking.keys), true, repack_row, &repacking);
 	return repacking.repacked;
 }
 

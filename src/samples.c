@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/heaptoast.h"
 #include "access/toast_internals.h"
 #include "common/pg_prng.h"
@@ -70,6 +71,16 @@ choose_keys(const StoreTable *table, const text *prefix, bool of_one_version,
 		keys[place].slot = walk.keys.at.slot;
 	}
 	table_walk_end(&walk.keys);
+
+	/* What there is no room for is left out at random, too. */
+	for (int i = count - 1; i > 0; i--)
+	{
+		int			place = pg_prng_uint64_range(&random, 0, i);
+		KeyPosition key = keys[i];
+
+		keys[i] = keys[place];
+		keys[place] = key;
+	}
 	return count;
 }
 
@@ -103,7 +114,7 @@ receive_sample(const StreamSnapshot *row, void *arg)
 	if (state == (Datum) 0 ||	/* its dictionary is missing */
 		samples->count == collection->max_count)
 		return;
-	size = VARSIZE_ANY_EXHDR(DatumGetPointer(state));
+	size = toast_raw_datum_size(state) - VARHDRSZ;
 	if (size > PACKED_STATE_MAX_BYTES || collection->bytes + size > MAX_BYTES)
 		return;
 	caller = MemoryContextSwitchTo(collection->context);
@@ -143,4 +154,8 @@ collect_samples(const StoreTable *table, const text *prefix, bool of_one_version
 		key_batch_add(&batch, &keys[i]);
 	table_read_states(table, key_batch_stream_ids(&batch), key_batch_slots(&batch),
 					  false, receive_sample, &collection);
+
+	/* The others' states are too large, or bytea. */
+	if (count > 0)
+		samples->snapshots = samples->snapshots * samples->count / count;
 }

@@ -9,7 +9,7 @@
 
 typedef struct Samples
 {
-	int64		snapshots;		/* how many of the kind there are */
+	int64		snapshots;		/* about how many could be packed */
 	int			count;			/* how many of them are samples */
 	struct varlena **states;	/* plain */
 	int		   *stored_sizes;	/* what the server makes of them, without us */

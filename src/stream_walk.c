@@ -51,17 +51,18 @@ stream_walk_next(StreamWalk *walk, bool *first)
 void
 key_batch_begin(KeyBatch *batch)
 {
-	batch->stream_ids = initArrayResult(TEXTOID, CurrentMemoryContext, false);
-	batch->slots = initArrayResult(INT2OID, CurrentMemoryContext, false);
+	batch->context = CurrentMemoryContext;
+	batch->stream_ids = initArrayResult(TEXTOID, batch->context, false);
+	batch->slots = initArrayResult(INT2OID, batch->context, false);
 }
 
 void
 key_batch_add(KeyBatch *batch, const KeyPosition *key)
 {
 	accumArrayResult(batch->stream_ids, PointerGetDatum(key->stream_id), false,
-					 TEXTOID, CurrentMemoryContext);
+					 TEXTOID, batch->context);
 	accumArrayResult(batch->slots, Int16GetDatum((int16) key->slot), false,
-					 INT2OID, CurrentMemoryContext);
+					 INT2OID, batch->context);
 }
 
 /* As text[]. */

@@ -27,6 +27,7 @@ typedef struct KeyBatch
 {
 	struct ArrayBuildState *stream_ids;
 	struct ArrayBuildState *slots;
+	MemoryContext context;		/* where they are */
 } KeyBatch;
 
 extern void key_batch_begin(KeyBatch *batch);

@@ -4,8 +4,12 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
+#include "access/heaptoast.h"
+#include "access/toast_internals.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "table.h"
 
 /* A snapshot as the values of a row. */
@@ -86,4 +90,25 @@ table_read_row(const Datum *values, const bool *isnull, StreamSnapshot *snapshot
 		snapshot->kind = STATE_MISSING;
 	snapshot->has_metadata = !isnull[Anum_metadata - 1];
 	snapshot->metadata = values[Anum_metadata - 1];
+}
+
+/*
+ * Compress a state that the server would compress with the default
+ * toast_tuple_target.  A higher one keeps larger states in line, but also
+ * keeps those below it from being compressed.
+ */
+Datum
+table_compress_state(Relation relation, AttrNumber column, Datum state)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), column - 1);
+	struct varlena *value = (struct varlena *) DatumGetPointer(state);
+	Datum		compressed;
+
+	if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value) ||
+		VARSIZE_ANY(value) <= TOAST_TUPLE_TARGET ||
+		VARSIZE_ANY(value) > RelationGetToastTupleTarget(relation, TOAST_TUPLE_TARGET) ||
+		attribute->attstorage != TYPSTORAGE_EXTENDED)
+		return state;
+	compressed = toast_compress_datum(state, attribute->attcompression);
+	return DatumGetPointer(compressed) != NULL ? compressed : state;
 }

@@ -203,6 +203,7 @@ extern void table_read_header(const Datum *values, const bool *isnull,
 extern void table_read_row(const Datum *values, const bool *isnull,
 						   StreamSnapshot *snapshot);
 extern void table_refuse_null(void);
+extern Datum table_compress_state(Relation relation, AttrNumber column, Datum state);
 
 /* May there be packed states in the table? */
 static inline bool

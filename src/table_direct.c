@@ -16,9 +16,7 @@
 
 #include "access/detoast.h"
 #include "access/genam.h"
-#include "access/heaptoast.h"
 #include "access/tableam.h"
-#include "access/toast_internals.h"
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
@@ -185,27 +183,6 @@ direct_lock(const StoreTable *table, text *stream_id, const SnapshotHeader *row)
 	return write_result(result);
 }
 
-/*
- * Compress a state that the server would compress with the default
- * toast_tuple_target.  A higher one keeps larger states in line, but also
- * keeps those below it from being compressed.
- */
-static Datum
-compress_state(Relation relation, AttrNumber column, Datum state)
-{
-	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), column - 1);
-	struct varlena *value = (struct varlena *) DatumGetPointer(state);
-	Datum		compressed;
-
-	if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value) ||
-		VARSIZE_ANY(value) <= TOAST_TUPLE_TARGET ||
-		VARSIZE_ANY(value) > RelationGetToastTupleTarget(relation, TOAST_TUPLE_TARGET) ||
-		attribute->attstorage != TYPSTORAGE_EXTENDED)
-		return state;
-	compressed = toast_compress_datum(state, attribute->attcompression);
-	return DatumGetPointer(compressed) != NULL ? compressed : state;
-}
-
 /* A row to be written, in a slot as the access methods take it. */
 static TupleTableSlot *
 form_slot(const StoreTable *table, const StreamSnapshot *snapshot)
@@ -217,8 +194,8 @@ form_slot(const StoreTable *table, const StreamSnapshot *snapshot)
 									&TTSOpsVirtual);
 	table_form_row(snapshot, slot->tts_values, slot->tts_isnull);
 	if (slot->tts_values[column - 1] == snapshot->state)	/* it is not packed */
-		slot->tts_values[column - 1] = compress_state(table->relation, column,
-													  snapshot->state);
+		slot->tts_values[column - 1] = table_compress_state(table->relation, column,
+															snapshot->state);
 	return ExecStoreVirtualTuple(slot);
 }
 

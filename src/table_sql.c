@@ -76,9 +76,7 @@ typedef enum Statement
 #define STATES_FROM_KEYS \
 	"SELECT kept.stream_id::pg_catalog.text, kept.slot::pg_catalog.int2," \
 	" kept.state_schema_version::pg_catalog.int8, kept.state::%2$s" FROM_KEYS \
-	" WHERE kept.state IS NOT NULL" \
-	" ORDER BY kept.stream_id USING OPERATOR(pg_catalog.<)," \
-	" kept.slot USING OPERATOR(pg_catalog.<)"
+	" WHERE kept.state IS NOT NULL"
 
 /* A row that is still as it was read. */
 #define SAME_ROW_TYPES	INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID
