@@ -30,15 +30,28 @@ calls() {
 	called=$((called + $1))
 }
 
-# operation NAME COUNT STREAMS LINE [FIRST [VERSIONS]]: a call for each stream to warm up, and that
-# many calls between marks. (The first six of a statement have plans of their own.)
+# operation NAME COUNT STREAMS LINE [FIRST [VERSIONS]]: the same by ours_untracked, too, where it is ours: so
+# few instructions are between them that they take turns in one backend.
 operation() {
+	operation_by "$contender" "$@"
+	if [ "$contender" = ours ]; then
+		section ours_untracked session
+		operation_by ours_untracked "$@"
+		echo "RESET snapshot_store.track;"
+	fi
+}
+
+# operation_by CONTENDER NAME COUNT STREAMS LINE [FIRST [VERSIONS]]: a call for each stream to warm up, and
+# that many calls between marks. (The first six of a statement have plans of their own.)
+operation_by() {
+	local by=$1
+	shift
 	echo "VACUUM $table;"
 	calls "$(($2 < $3 ? $2 : $3))" "${@:3}"
 	echo "$mark"
 	calls "$2" "${@:3}"
 	echo "$mark"
-	operations+=("$1"$'\t'"$setting"$'\t'"$2")
+	operations+=("$1"$'\t'"$setting"$'\t'"$by"$'\t'"$2")
 }
 
 # operations_on SIZE json|bytes OPERATION...: these operations on states of this size.
@@ -126,15 +139,15 @@ count_contender() {
 }
 
 record_counted() {
-	local i nothing floor='' cost name setting count
+	local i nothing floor='' cost name setting by count
 	nothing=$(counted 2) # the marks themselves
 	for i in "${!operations[@]}"; do
-		IFS=$'\t' read -r name setting count <<<"${operations[i]}"
+		IFS=$'\t' read -r name setting by count <<<"${operations[i]}"
 		cost=$((($(counted $((2 * i + 4))) - nothing) / count))
 		: "${floor:=$cost}"
-		record instructions "$name" "$setting" "$contender" instructions "$cost"
+		record instructions "$name" "$setting" "$by" instructions "$cost"
 		[ "$name" = floor ] ||
-			record instructions "$name" "$setting" "$contender" "beyond the floor" "$((cost - floor))"
+			record instructions "$name" "$setting" "$by" "beyond the floor" "$((cost - floor))"
 	done
 }
 
@@ -146,8 +159,8 @@ measure_instructions() {
 	pg_ctl -w -D "$work/single" -o "-c listen_addresses='' -k '$work/single'" start >>"$work/single.log"
 	psql -Xq -h "$work/single" -U postgres -c 'CREATE SCHEMA one; DROP SCHEMA one' postgres
 	pg_ctl -w -D "$work/single" stop >>"$work/single.log"
-	for contender in $(contenders) ours_untracked hand_policy ours_policy; do
-		[ -z "$short" ] || [[ $contender = @(hand|usual|ours|ours_untracked|*_policy) ]] || continue
+	for contender in $(contenders) hand_policy ours_policy; do
+		[ -z "$short" ] || [[ $contender = @(hand|usual|ours|*_policy) ]] || continue
 		show_progress "$contender"
 		count_contender
 	done

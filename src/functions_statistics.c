@@ -31,7 +31,7 @@ typedef struct StatisticsRows
 {
 	ReturnSetInfo *rsinfo;
 	bool		with_kinds;		/* of this database */
-	List	   *sums;			/* KindStatistics, of each database without */
+	List	   *sums;			/* KindStatistics, one a row */
 } StatisticsRows;
 
 /*
@@ -54,7 +54,10 @@ return_statistics(const StatisticsRows *rows, const KindStatistics *kind)
 	NameData	name;
 
 	if (database == NULL)
-		return;					/* it was dropped */
+	{
+		statistics_forget(kind->database);
+		return;
+	}
 	namestrcpy(&name, database);
 	values[0] = ObjectIdGetDatum(kind->database);
 	values[1] = NameGetDatum(&name);
@@ -68,34 +71,31 @@ return_statistics(const StatisticsRows *rows, const KindStatistics *kind)
 	tuplestore_putvalues(rows->rsinfo->setResult, rows->rsinfo->setDesc, values, isnull);
 }
 
-/* Return the row, or add it to its database's. */
+/* Add to the kind's row, or to its database's. */
 static void
 receive_statistics(const KindStatistics *kind, void *arg)
 {
 	StatisticsRows *rows = arg;
-	KindStatistics *sum = NULL;
+	int			kind_length = rows->with_kinds && kind->database == MyDatabaseId ?
+		kind->kind_length : 0;
+	KindStatistics *sum;
 	ListCell   *cell;
 
-	if (rows->with_kinds && kind->database == MyDatabaseId)
-	{
-		return_statistics(rows, kind);
-		return;
-	}
 	foreach(cell, rows->sums)
 	{
-		if (((KindStatistics *) lfirst(cell))->database == kind->database)
-			sum = lfirst(cell);
+		sum = lfirst(cell);
+		if (sum->database == kind->database && sum->kind_length == kind_length &&
+			memcmp(sum->kind, kind->kind, kind_length) == 0)
+		{
+			for (int c = 0; c < NUM_COUNTERS; c++)
+				sum->counters[c] += kind->counters[c];
+			return;
+		}
 	}
-	if (sum == NULL)
-	{
-		sum = palloc0(sizeof(KindStatistics));
-		sum->database = kind->database;
-		sum->are_shared = kind->are_shared;
-		sum->since = kind->since;
-		rows->sums = lappend(rows->sums, sum);
-	}
-	for (int c = 0; c < NUM_COUNTERS; c++)
-		sum->counters[c] += kind->counters[c];
+	sum = palloc(sizeof(KindStatistics));
+	*sum = *kind;
+	sum->kind_length = kind_length;
+	rows->sums = lappend(rows->sums, sum);
 }
 
 /*

@@ -7,8 +7,10 @@
  * what stands in a stream's name before its first separator.  Nothing here
  * takes a lock or fails.
  *
- * An entry, once made, stays: readers and writers need no more than to see that
- * it is complete.  A reset notes what the counters had, and what is read is the
+ * An entry, once made, stays as long as its database: who counts needs no more
+ * than to see that it is complete.  A dropped database has no sessions, so nobody
+ * counts there any more: who reads the statistics, and finds it gone, gives its
+ * places back.  A reset notes what the counters had, and what is read is the
  * difference: nobody who counts meanwhile is lost.
  */
 #include "postgres.h"
@@ -26,11 +28,9 @@
 #include "statistics.h"
 
 /*
- * How long a kind may be, and how many of them a database may have: the rest
- * is counted together, as are streams without a kind.  One database with that
- * many leaves room for others.
+ * How many kinds a database may have: the rest is counted together, as are
+ * streams without a kind.  One database with that many leaves room for others.
  */
-#define KIND_MAX_BYTES		63
 #define MAX_KINDS			100
 #define SHARED_ENTRIES		1024
 #define SESSION_ENTRIES		128
@@ -41,12 +41,19 @@
 /* How many milliseconds to wait for another session to complete an entry. */
 #define PATIENCE			1000
 
-typedef enum EntryState
+/*
+ * An entry's state goes from one phase to the next, by one, and from the last
+ * to the second: it is another one each time that the entry is taken.
+ */
+typedef enum EntryPhase
 {
-	ENTRY_FREE,
+	ENTRY_FREE,					/* never taken: no search goes on beyond it */
 	ENTRY_CLAIMED,				/* somebody is filling it in */
-	ENTRY_READY
-} EntryState;
+	ENTRY_READY,
+	ENTRY_VACANT				/* its database was dropped */
+} EntryPhase;
+
+#define PHASE(state)	((EntryPhase) ((state) % 4))
 
 typedef struct Entry
 {
@@ -173,6 +180,17 @@ kind_length(const text *stream_id)
 	return 0;
 }
 
+/*
+ * Is an entry that was found earlier still this database's?  It may be another
+ * one's only if a database that was being found gone has come back meanwhile:
+ * by CREATE DATABASE with its OID.
+ */
+static inline bool
+is_own(const Entry *entry)
+{
+	return entry->database == MyDatabaseId;
+}
+
 /* Is the entry complete? */
 static bool
 is_ready(Entry *entry)
@@ -180,7 +198,7 @@ is_ready(Entry *entry)
 	uint32		state = pg_atomic_read_u32(&entry->state);
 
 	pg_read_barrier();
-	return state == ENTRY_READY;
+	return PHASE(state) == ENTRY_READY;
 }
 
 /* The same, after a wait for who is filling it in. */
@@ -188,7 +206,7 @@ static bool
 becomes_ready(Entry *entry)
 {
 	for (int patience = PATIENCE;
-		 pg_atomic_read_u32(&entry->state) == ENTRY_CLAIMED && patience > 0; patience--)
+		 PHASE(pg_atomic_read_u32(&entry->state)) == ENTRY_CLAIMED && patience > 0; patience--)
 		pg_usleep(1000);
 	return is_ready(entry);
 }
@@ -226,6 +244,33 @@ counting_since(void)
 	return since;
 }
 
+/* What the entry has counted so far is not shown any more. */
+static void
+begin_anew(Entry *entry, TimestampTz since)
+{
+	for (int c = 0; c < NUM_COUNTERS; c++)
+		pg_atomic_write_u64(&entry->baseline[c],
+							pg_atomic_read_u64(&entry->counters[c]));
+	pg_atomic_write_u64(&entry->since, since);
+}
+
+/* Take an entry that is free or vacant; false if somebody else was quicker. */
+static bool
+take(Entry *entry, uint32 state, const char *kind, int length)
+{
+	uint32		claimed = state + (PHASE(state) == ENTRY_FREE ? 1 : 2);
+
+	if (!pg_atomic_compare_exchange_u32(&entry->state, &state, claimed))
+		return false;
+	entry->database = MyDatabaseId;
+	entry->kind_length = length;
+	memcpy(entry->kind, kind, length);
+	begin_anew(entry, counting_since());
+	pg_write_barrier();
+	pg_atomic_write_u32(&entry->state, claimed + 1);
+	return true;
+}
+
 /* The entry of a kind, made if need be and may_add; NULL if that cannot be. */
 static Entry *
 find_entry(const char *kind, int length, bool may_add)
@@ -233,56 +278,50 @@ find_entry(const char *kind, int length, bool may_add)
 	uint32		hash = hash_bytes_uint32(MyDatabaseId) ^
 		hash_bytes((const unsigned char *) kind, length);
 
-	for (int i = 0; i < Min(statistics->size, MAX_PROBES); i++)
+	for (;;)
 	{
-		Entry	   *entry = &statistics->entries[(hash + i) % statistics->size];
-		uint32		state = ENTRY_FREE;
+		Entry	   *place = NULL;
+		uint32		state_of_place = ENTRY_FREE;
 
-		if (pg_atomic_read_u32(&entry->state) == ENTRY_FREE)
+		for (int i = 0; i < Min(statistics->size, MAX_PROBES); i++)
 		{
-			if (!may_add || (length > 0 && !has_room_for_kind()))
-				return NULL;
-			if (pg_atomic_compare_exchange_u32(&entry->state, &state, ENTRY_CLAIMED))
+			Entry	   *entry = &statistics->entries[(hash + i) % statistics->size];
+			uint32		state = pg_atomic_read_u32(&entry->state);
+
+			if (PHASE(state) == ENTRY_FREE || PHASE(state) == ENTRY_VACANT)
 			{
-				entry->database = MyDatabaseId;
-				entry->kind_length = length;
-				memcpy(entry->kind, kind, length);
-				pg_atomic_write_u64(&entry->since, counting_since());
-				pg_write_barrier();
-				pg_atomic_write_u32(&entry->state, ENTRY_READY);
-				return entry;
+				if (place == NULL)
+				{
+					place = entry;
+					state_of_place = state;
+				}
+				if (PHASE(state) == ENTRY_FREE)
+					break;
+				continue;
 			}
+			if (!becomes_ready(entry))
+				return NULL;
+			if (entry->database == MyDatabaseId &&
+				entry->kind_length == length &&
+				memcmp(entry->kind, kind, length) == 0)
+				return entry;
 		}
-		if (!becomes_ready(entry))
+		if (place == NULL || !may_add || (length > 0 && !has_room_for_kind()))
 			return NULL;
-		if (entry->database == MyDatabaseId &&
-			entry->kind_length == length &&
-			memcmp(entry->kind, kind, length) == 0)
-			return entry;
+		if (take(place, state_of_place, kind, length))
+			return place;
+		/* The other one may have taken it for the same kind: look again. */
 	}
-	return NULL;
 }
 
-/*
- * Where to count what concerns a stream; NULL if nowhere, or if nothing is to
- * be counted.  While the store is off, nobody's privileges are looked at: that makes no new kinds.
- */
-static Entry *
-entry_of(const text *stream_id)
+/* Where to count a stream of another kind than the last. */
+static pg_noinline Entry *
+look_up_entry(const text *stream_id)
 {
 	const char *kind = VARDATA_ANY(stream_id);
-	Entry	   *entry = last_entry;
-	int			length;
+	int			length = kind_length(stream_id);
+	Entry	   *entry;
 
-	if (!snapshot_store_track)
-		return NULL;
-
-	/* A kind has no separator in it. */
-	if (entry != NULL && entry->kind_length < VARSIZE_ANY_EXHDR(stream_id) &&
-		is_separator(kind[entry->kind_length]) &&
-		memcmp(entry->kind, kind, entry->kind_length) == 0)
-		return entry;
-	length = kind_length(stream_id);
 	if (statistics == NULL)
 		attach();
 	entry = find_entry(kind, length, snapshot_store_enabled);
@@ -291,6 +330,29 @@ entry_of(const text *stream_id)
 	if (length > 0)
 		last_entry = entry;
 	return entry;
+}
+
+/*
+ * Where to count what concerns a stream; NULL if nowhere, or if nothing is to
+ * be counted.  While the store is off, nobody's privileges are looked at: that
+ * makes no new kinds.
+ */
+static inline Entry *
+entry_of(const text *stream_id)
+{
+	const char *kind = VARDATA_ANY(stream_id);
+	Entry	   *entry = last_entry;
+
+	if (!snapshot_store_track)
+		return NULL;
+
+	/* A kind has no separator in it. */
+	if (entry != NULL && entry->kind_length < VARSIZE_ANY_EXHDR(stream_id) &&
+		is_separator(kind[entry->kind_length]) &&
+		memcmp(entry->kind, kind, entry->kind_length) == 0 &&
+		is_own(entry))
+		return entry;
+	return look_up_entry(stream_id);
 }
 
 static inline void
@@ -309,10 +371,13 @@ count_for_stream(Counter counter, const text *stream_id)
 		add(entry, counter, 1);
 }
 
-static uint64
+static inline uint64
 state_bytes(const StreamSnapshot *snapshot)
 {
-	return toast_raw_datum_size(snapshot->state) - VARHDRSZ;
+	struct varlena *state = (struct varlena *) DatumGetPointer(snapshot->state);
+
+	return VARATT_IS_EXTENDED(state) ?
+		toast_raw_datum_size(snapshot->state) - VARHDRSZ : VARSIZE(state) - VARHDRSZ;
 }
 
 /* Count a snapshot that was loaded. */
@@ -346,43 +411,59 @@ count_batch(Counter batches, Counter streams, const text *first_stream_id, int c
 static void
 count_stored_now(const Pending *stored)
 {
-	add(stored->entry, SAVES_STORED, stored->saves);
-	add(stored->entry, BYTES_SAVED, stored->bytes);
+	if (is_own(stored->entry))
+	{
+		add(stored->entry, SAVES_STORED, stored->saves);
+		add(stored->entry, BYTES_SAVED, stored->bytes);
+	}
 }
 
-/* Add to what the level of nesting has stored; each entry is there once. */
 static void
-add_pending(const Pending *stored)
+count_rolled_back(const Pending *stored)
 {
-	for (int i = pending_count - 1;
-		 i >= 0 && pending[i].nest_level == stored->nest_level; i--)
-	{
-		if (pending[i].entry == stored->entry)
-		{
-			pending[i].saves += stored->saves;
-			pending[i].bytes += stored->bytes;
-			return;
-		}
-	}
-	if (pending_count == pending_allocated)
-	{
-		int			allocated = 2 * pending_allocated;
-		Pending    *larger = MemoryContextAllocExtended(TopMemoryContext,
-														allocated * sizeof(Pending),
-														MCXT_ALLOC_NO_OOM);
+	if (is_own(stored->entry))
+		add(stored->entry, SAVES_ROLLED_BACK, stored->saves);
+}
 
-		if (larger == NULL)
+/* Make room for more; false for want of memory. */
+static bool
+enlarge_pending(void)
+{
+	int			allocated = 2 * pending_allocated;
+	Pending    *larger = MemoryContextAllocExtended(TopMemoryContext,
+													allocated * sizeof(Pending),
+													MCXT_ALLOC_NO_OOM);
+
+	if (larger == NULL)
+		return false;
+	memcpy(larger, pending, pending_count * sizeof(Pending));
+	if (pending != first_pending)
+		pfree(pending);
+	pending = larger;
+	pending_allocated = allocated;
+	return true;
+}
+
+/* Add to what a level of nesting has stored; each entry is there once. */
+static inline void
+add_pending(Entry *entry, int nest_level, uint64 saves, uint64 bytes)
+{
+	Pending		stored = {entry, nest_level, saves, bytes};
+
+	for (int i = pending_count - 1;
+		 i >= 0 && pending[i].nest_level == nest_level; i--)
+	{
+		if (pending[i].entry == entry)
 		{
-			count_stored_now(stored);
+			pending[i].saves += saves;
+			pending[i].bytes += bytes;
 			return;
 		}
-		memcpy(larger, pending, pending_count * sizeof(Pending));
-		if (pending != first_pending)
-			pfree(pending);
-		pending = larger;
-		pending_allocated = allocated;
 	}
-	pending[pending_count++] = *stored;
+	if (pending_count < pending_allocated || enlarge_pending())
+		pending[pending_count++] = stored;
+	else
+		count_stored_now(&stored);
 }
 
 /* A prepared transaction counts as committed. */
@@ -398,7 +479,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		if (committed)
 			count_stored_now(&pending[i]);
 		else
-			add(pending[i].entry, SAVES_ROLLED_BACK, pending[i].saves);
+			count_rolled_back(&pending[i]);
 	}
 	pending_count = 0;
 }
@@ -421,12 +502,9 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId id,
 		Pending		stored = pending[i];
 
 		if (event == SUBXACT_EVENT_ABORT_SUB)
-			add(stored.entry, SAVES_ROLLED_BACK, stored.saves);
+			count_rolled_back(&stored);
 		else
-		{
-			stored.nest_level = nest_level - 1;
-			add_pending(&stored);
-		}
+			add_pending(stored.entry, nest_level - 1, stored.saves, stored.bytes);
 	}
 }
 
@@ -435,10 +513,9 @@ void
 count_stored(const StreamSnapshot *snapshot)
 {
 	static bool registered = false;
-	Pending		stored;
+	Entry	   *entry = entry_of(snapshot->stream_id);
 
-	stored.entry = entry_of(snapshot->stream_id);
-	if (stored.entry == NULL)
+	if (entry == NULL)
 		return;
 	if (!registered)
 	{
@@ -446,10 +523,7 @@ count_stored(const StreamSnapshot *snapshot)
 		RegisterSubXactCallback(at_end_of_subtransaction, NULL);
 		registered = true;
 	}
-	stored.nest_level = GetCurrentTransactionNestLevel();
-	stored.saves = 1;
-	stored.bytes = state_bytes(snapshot);
-	add_pending(&stored);
+	add_pending(entry, GetCurrentTransactionNestLevel(), 1, state_bytes(snapshot));
 }
 
 /* ---- reading ---- */
@@ -457,6 +531,9 @@ count_stored(const StreamSnapshot *snapshot)
 /*
  * statistics_read
  *		Call the receiver with what was counted, for each database and kind.
+ *
+ * A kind may come twice: two sessions that look for a place for it at the same
+ * time may find different ones, if one becomes vacant between their looks.
  */
 void
 statistics_read(StatisticsReceiver receive, void *arg)
@@ -466,13 +543,15 @@ statistics_read(StatisticsReceiver receive, void *arg)
 	for (int i = 0; i < statistics->size; i++)
 	{
 		Entry	   *entry = &statistics->entries[i];
+		uint32		state = pg_atomic_read_u32(&entry->state);
 		KindStatistics kind;
 
-		if (!is_ready(entry))
+		if (PHASE(state) != ENTRY_READY)
 			continue;
+		pg_read_barrier();
 		kind.database = entry->database;
-		kind.kind = entry->kind;
 		kind.kind_length = entry->kind_length;
+		memcpy(kind.kind, entry->kind, KIND_MAX_BYTES);
 		kind.since = pg_atomic_read_u64(&entry->since);
 		kind.are_shared = are_shared;
 		for (int c = 0; c < NUM_COUNTERS; c++)
@@ -482,7 +561,24 @@ statistics_read(StatisticsReceiver receive, void *arg)
 			pg_read_barrier();
 			kind.counters[c] = pg_atomic_read_u64(&entry->counters[c]) - baseline;
 		}
-		receive(&kind, arg);
+		pg_read_barrier();
+		if (pg_atomic_read_u32(&entry->state) == state)
+			receive(&kind, arg);
+	}
+}
+
+/* statistics_forget: give back the places of a database that was dropped. */
+void
+statistics_forget(Oid database)
+{
+	for (int i = 0; i < statistics->size; i++)
+	{
+		Entry	   *entry = &statistics->entries[i];
+		uint32		state = pg_atomic_read_u32(&entry->state);
+
+		/* Who else forgets it is welcome. */
+		if (is_ready(entry) && entry->database == database)
+			(void) pg_atomic_compare_exchange_u32(&entry->state, &state, state + 1);
 	}
 }
 
@@ -498,11 +594,7 @@ statistics_reset(void)
 	{
 		Entry	   *entry = &statistics->entries[i];
 
-		if (!is_ready(entry) || entry->database != MyDatabaseId)
-			continue;
-		for (int c = 0; c < NUM_COUNTERS; c++)
-			pg_atomic_write_u64(&entry->baseline[c],
-								pg_atomic_read_u64(&entry->counters[c]));
-		pg_atomic_write_u64(&entry->since, now);
+		if (is_ready(entry) && entry->database == MyDatabaseId)
+			begin_anew(entry, now);
 	}
 }

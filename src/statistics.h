@@ -31,12 +31,15 @@ typedef enum Counter
 	NUM_COUNTERS
 } Counter;
 
+/* How long a kind may be; streams with a longer one count as having none. */
+#define KIND_MAX_BYTES		63
+
 /* What was counted for a kind of streams, in a database. */
 typedef struct KindStatistics
 {
 	Oid			database;
-	const char *kind;			/* not terminated */
 	int			kind_length;	/* 0: streams without one, and the rest */
+	char		kind[KIND_MAX_BYTES];
 	bool		are_shared;		/* or this session's own? */
 	TimestampTz since;
 	uint64		counters[NUM_COUNTERS];
@@ -53,6 +56,7 @@ extern void count_stored(const StreamSnapshot *snapshot);
 extern void count_batch(Counter batches, Counter streams,
 						const text *first_stream_id, int count);
 extern void statistics_read(StatisticsReceiver receive, void *arg);
+extern void statistics_forget(Oid database);
 extern void statistics_reset(void);
 
 #endif							/* SNAPSHOT_STORE_STATISTICS_H */

@@ -488,7 +488,7 @@ find_most_recent(const StoreTable *table, text *stream_id,
 		result = LOADS_FOUND;
 	else if (result == LOADS_NOT_FOUND && snapshot_store_track && with_state &&
 			 !IsolationIsSerializable() &&	/* the look would count as reading */
-			 table->access->scan_passed_over(table, stream_id, &scan))
+			 table->access->scan_passed_over(table, &scan))
 		result = LOADS_UNRECOGNIZED;
 	table->access->scan_end(&scan);
 	return result;

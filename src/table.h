@@ -60,14 +60,15 @@ typedef struct TableScan
 {
 	const RecognizedVersions *recognized;	/* NULL: all */
 	bool		with_states;
+	int			passed_over;	/* rows, or their entries, of unrecognized versions */
 	/* the direct way, also the secured one */
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;
 	const TablePolicies *policies;	/* those of the table */
-	int			passed_over;	/* entries of unrecognized versions */
 	ItemPointerData passed_over_tids[MAX_PASSED_OVER];
 	/* the sql way */
 	const text *stream_id;
+	bool		sees_all;		/* also rows of unrecognized versions */
 	struct SPITupleTable *rows;
 	uint64		next;
 } TableScan;
@@ -97,8 +98,7 @@ struct TableAccess
 	 * Of a scan that has come to its end: are there rows of unrecognized
 	 * versions?
 	 */
-	bool		(*scan_passed_over) (const StoreTable *table, text *stream_id,
-									 TableScan *scan);
+	bool		(*scan_passed_over) (const StoreTable *table, TableScan *scan);
 
 	/* Lock a row against other savers (FOR NO KEY UPDATE). */
 	WriteResult (*lock) (const StoreTable *table, text *stream_id,
@@ -123,8 +123,7 @@ extern void table_direct_scan_begin(const StoreTable *table, text *stream_id,
 									bool with_states, TableScan *scan);
 extern bool table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot);
 extern void table_direct_scan_end(TableScan *scan);
-extern bool table_direct_scan_passed_over(const StoreTable *table, text *stream_id,
-										  TableScan *scan);
+extern bool table_direct_scan_passed_over(const StoreTable *table, TableScan *scan);
 
 extern TablePolicies *table_policies_open(Relation relation);
 extern void table_policies_close(TablePolicies *policies);

@@ -117,37 +117,27 @@ table_direct_scan_end(TableScan *scan)
  * so look: at those that are remembered, and, if there were more, again at all.
  */
 bool
-table_direct_scan_passed_over(const StoreTable *table, text *stream_id,
-							  TableScan *scan)
+table_direct_scan_passed_over(const StoreTable *table, TableScan *scan)
 {
-	IndexFetchTableData *fetch;
-	bool		any = false;
+	IndexScanDesc index_scan = scan->index_scan;
 
-	if (scan->passed_over == 0)
-		return false;
-	fetch = table_index_fetch_begin(table->relation, 0);
-	for (int i = 0; i < Min(scan->passed_over, MAX_PASSED_OVER) && !any; i++)
+	for (int i = 0; i < Min(scan->passed_over, MAX_PASSED_OVER); i++)
 	{
-		bool		call_again = false;
-		bool		all_dead = false;
-
-		any = table_index_fetch_tuple(fetch, &scan->passed_over_tids[i],
-									  GetActiveSnapshot(), scan->row,
-									  &call_again, &all_dead) &&
-			is_admitted(scan);
+		index_scan->xs_heaptid = scan->passed_over_tids[i];
+		if (index_fetch_heap(index_scan, scan->row) && is_admitted(scan))
+			return true;
 	}
-	table_index_fetch_end(fetch);
-
-	if (!any && scan->passed_over > MAX_PASSED_OVER)
+	if (scan->passed_over > MAX_PASSED_OVER)
 	{
-		index_rescan(scan->index_scan, NULL, 1, NULL, 0);	/* the same key */
-		while (!any && index_getnext_slot(scan->index_scan, ForwardScanDirection, scan->row))
+		index_rescan(index_scan, NULL, 1, NULL, 0); /* the same key */
+		while (index_getnext_slot(index_scan, ForwardScanDirection, scan->row))
 		{
 			CHECK_FOR_INTERRUPTS();
-			any = is_admitted(scan);
+			if (is_admitted(scan))
+				return true;
 		}
 	}
-	return any;
+	return false;
 }
 
 /* What access methods say about a row that is locked or overwritten. */

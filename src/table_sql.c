@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -28,6 +30,7 @@ typedef enum Statement
 {
 	SCAN_HEADERS,
 	SCAN_STATES,
+	SCAN_ALL_STATES,
 	LOCK_ROW,
 	INSERT_ROW,
 	INSIST_ON_ROW,
@@ -111,6 +114,12 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" AND state_schema_version OPERATOR(pg_catalog.=) ANY ($2)"
 		" ORDER BY slot USING OPERATOR(pg_catalog.<)",
 		2, {TEXTOID, INT8ARRAYOID}
+	},
+	[SCAN_ALL_STATES] = {
+		"SELECT " ROW_SELECTED " FROM %1$s"
+		" WHERE stream_id OPERATOR(pg_catalog.=) $1"
+		" ORDER BY slot USING OPERATOR(pg_catalog.<)",
+		1, {TEXTOID}
 	},
 	[LOCK_ROW] = {
 		"SELECT 1 FROM %1$s WHERE stream_id OPERATOR(pg_catalog.=) $1"
@@ -405,6 +414,42 @@ write_row(const StoreTable *table, Statement statement,
 		WRITE_DONE : WRITE_NO_ROW;
 }
 
+/*
+ * Are the states and metadata selected as they are stored?  Then those of
+ * unrecognized versions may come along: they are as toasted as in the table,
+ * and nobody reads them.  Nothing but the row's columns is computed, so that
+ * costs less than to compare the versions.
+ */
+static bool
+selects_as_stored(const StoreTable *table)
+{
+	static const struct
+	{
+		AttrNumber	number;
+		const char *name;
+		Oid			type;
+	}			columns[] = {
+		{Anum_state, "state", JSONOID},
+		{Anum_state_bytea, "state_bytea", BYTEAOID},
+		{Anum_metadata, "metadata", JSONBOID}
+	};
+	TupleDesc	desc = RelationGetDescr(table->relation);
+	char		relkind = table->relation->rd_rel->relkind;
+
+	if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) ||
+		desc->natts < Natts_snapshot_store)
+		return false;
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, columns[i].number - 1);
+
+		if (attribute->atttypid != columns[i].type ||
+			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
+			return false;
+	}
+	return true;
+}
+
 static void
 sql_scan_begin(const StoreTable *table, text *stream_id,
 			   const RecognizedVersions *recognized, bool with_states,
@@ -412,13 +457,17 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[2];
+	Statement	statement = SCAN_HEADERS;
 
+	/* At SERIALIZABLE, what comes along would count as read. */
+	if (with_states)
+		statement = !IsolationIsSerializable() && selects_as_stored(table) ?
+			SCAN_ALL_STATES : SCAN_STATES;
 	SPI_connect();
 	values[0] = PointerGetDatum(stream_id);
 	if (recognized != NULL)
 		values[1] = PointerGetDatum(recognized->array);
-	execute(table, with_states ? SCAN_STATES : SCAN_HEADERS,
-			values, NULL, true, MAX_ROWS_OF_STREAM + 1);
+	execute(table, statement, values, NULL, true, MAX_ROWS_OF_STREAM + 1);
 	if (SPI_processed > MAX_ROWS_OF_STREAM)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -430,11 +479,13 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 	scan->stream_id = stream_id;
 	scan->rows = SPI_tuptable;
 	scan->next = 0;
+	scan->sees_all = statement == SCAN_ALL_STATES;
+	scan->passed_over = 0;
 	MemoryContextSwitchTo(caller);
 }
 
 /*
- * Was that row asked for?  A view's function that is not as stable as it says
+ * Is that row the stream's?  A view's function that is not as stable as it says
  * may have shown another one to the WHERE clause.
  */
 static bool
@@ -442,11 +493,16 @@ is_asked_for(const TableScan *scan, const Datum *values, const bool *isnull)
 {
 	return !isnull[Anum_stream_id - 1] &&
 		compare_stream_ids(DatumGetTextPP(values[Anum_stream_id - 1]),
-						   scan->stream_id) == 0 &&
-		(scan->recognized == NULL ||
-		 (!isnull[Anum_state_schema_version - 1] &&
-		  is_recognized(scan->recognized,
-						DatumGetInt64(values[Anum_state_schema_version - 1]))));
+						   scan->stream_id) == 0;
+}
+
+static bool
+has_recognized_version(const TableScan *scan, const Datum *values, const bool *isnull)
+{
+	return scan->recognized == NULL ||
+		(!isnull[Anum_state_schema_version - 1] &&
+		 is_recognized(scan->recognized,
+					   DatumGetInt64(values[Anum_state_schema_version - 1])));
 }
 
 static bool
@@ -462,6 +518,11 @@ sql_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 						  values, isnull);
 		if (!is_asked_for(scan, values, isnull))
 			continue;
+		if (!has_recognized_version(scan, values, isnull))
+		{
+			scan->passed_over++;
+			continue;
+		}
 		if (scan->with_states)
 			table_read_row(values, isnull, snapshot);
 		else
@@ -483,15 +544,18 @@ sql_scan_end(TableScan *scan)
 
 /* The stream has no recognized row: has it another one? */
 static bool
-sql_scan_passed_over(const StoreTable *table, text *stream_id, TableScan *scan)
+sql_scan_passed_over(const StoreTable *table, TableScan *scan)
 {
-	Datum		value = PointerGetDatum(stream_id);
-	bool		any;
+	Datum		value = PointerGetDatum(scan->stream_id);
+	bool		any = scan->passed_over > 0;
 
-	SPI_connect();
-	execute(table, SCAN_HEADERS, &value, NULL, true, 1);
-	any = SPI_processed > 0;
-	SPI_finish();
+	if (!any && !scan->sees_all)
+	{
+		SPI_connect();
+		execute(table, SCAN_HEADERS, &value, NULL, true, 1);
+		any = SPI_processed > 0;
+		SPI_finish();
+	}
 	return any;
 }
 

@@ -1,5 +1,5 @@
 -- snapshot_stats: what loads and saves did, by kind of stream.
-SELECT plan(43);
+SELECT plan(45);
 
 -- What one kind has counted, but zeros, in the order of the columns.
 CREATE FUNCTION pg_temp.counted(kind text) RETURNS text LANGUAGE sql
@@ -63,6 +63,18 @@ SELECT is(pg_temp.counted('load'), NULL, 'an empty batch is none');
 CALL pg_temp.counts($$SELECT snapshot_due('load-1', '{1}', 9, 1), snapshot_info('load-1')$$);
 SELECT is(pg_temp.counted('load'), NULL, 'what loads no state is no load');
 
+-- Where columns have other types, states of other versions are not selected, and so not converted.
+
+SELECT snapshot_save('text-1', 1, 2, '{}', metadata => '{}');
+ALTER TABLE snapshot_store ALTER metadata TYPE text;
+UPDATE snapshot_store SET metadata = 'no json' WHERE stream_id = 'text-1';
+CALL pg_temp.counts($$SELECT FROM snapshot_load('text-1', '{1}')$$);
+SELECT is(pg_temp.counted('text'), 'loads_unrecognized 1', 'what is not recognized is not converted');
+CALL pg_temp.counts($$SELECT FROM snapshot_load('text-2', '{1}')$$);
+SELECT is(pg_temp.counted('text'), 'loads_not_found 1', 'and told from what is not there');
+SELECT snapshot_delete('text-1');
+ALTER TABLE snapshot_store ALTER metadata TYPE jsonb USING metadata::jsonb;
+
 -- Saves
 
 CALL pg_temp.counts($$SELECT snapshot_save('save-1', 10, 1, '{"a": 1}')$$);
@@ -113,7 +125,11 @@ SELECT snapshot_save('save-2', 24, 1, '1234');
 ROLLBACK TO a;
 SELECT snapshot_save('save-2', 25, 1, '12345');
 RELEASE a;
+SAVEPOINT c;
 SELECT snapshot_save('save-1', 26, 1, '123456');
+RELEASE c;
+SAVEPOINT d;
+ROLLBACK TO d;
 COMMIT;
 SELECT is(pg_temp.counted('save'), 'saves_stored 3, saves_rolled_back 3, bytes_saved 12', 'what went with a savepoint');
 SELECT is(pg_temp.counted('other'), 'saves_rolled_back 1', 'for each kind');

@@ -96,6 +96,30 @@ is(counted('shop', qw(loads_found loads_unrecognized saves_stored)), '19|1|20', 
 
 $node->safe_psql('postgres', 'DROP DATABASE other');
 is($node->safe_psql('shop', "SELECT count(*) FROM snapshot_stats WHERE datname <> 'shop'"), '0', 'a dropped database is not shown');
+
+# More kinds than a server has places for, in databases that come and go. Whoever looks gives the places
+# of those that are gone to others, also to a database that gets the number of one of them.
+sub load_100_kinds
+{
+	my ($database, %options) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE shop" . ($options{oid} ? " OID $options{oid}" : ''));
+	$node->safe_psql($database, "SELECT FROM generate_series(1, 100) AS n, snapshot_load('kind' || n || '-1', '{1}')");
+	return $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = '$database'");
+}
+my $oid;
+for my $n (1 .. 11)
+{
+	$oid = load_100_kinds('transient');
+	$node->safe_psql('postgres', 'DROP DATABASE transient');
+}
+my $shown = counted('shop', 'loads_unrecognized');
+load_100_kinds('lasting');
+is($node->safe_psql('lasting', "SELECT count(kind), sum(loads_not_found) FROM snapshot_stats WHERE datname = 'lasting'"),
+	'100|100', 'the kinds of dropped databases make room for others');
+load_100_kinds('again', oid => $oid);
+is($node->safe_psql('again', "SELECT count(kind), sum(loads_not_found) FROM snapshot_stats WHERE datname = 'again'"),
+	'100|100', 'and are not those of a new database with the number of a dropped one');
+is(counted('shop', 'loads_unrecognized'), $shown, 'the other kinds stay');
 $node->restart;
 is($node->safe_psql('shop', 'SELECT count(*) FROM snapshot_stats'), '0', 'after a restart all begins anew');
 
