@@ -27,7 +27,8 @@
 
 /*
  * Of more text than this, the rest is not trained on: it would make no better
- * dictionary.  The search needs some 12 times as much memory.
+ * dictionary.  The search needs up to 20 times as much memory, of
+ * punctuation alone three times that.
  */
 #define TRAINING_MAX_BYTES	(8 * 1024 * 1024)
 
@@ -59,29 +60,21 @@ typedef struct Samples
 	int			min_samples;
 } Samples;
 
-/* A place where a stretch may begin. */
-typedef struct Start
+/* What begins at one place: all that could be shared, then what is. */
+typedef struct Stretch
 {
-	char	   *bytes;
-	int			most;			/* how long a stretch could be */
+	const char *bytes;
+	int			length;
 	int			sample;
-	int			shared;			/* how much of it enough samples share */
-} Start;
+	float		value;
+} Stretch;
 
-/* Starts next to each other in the order of text, just enough of them. */
+/* Stretches next to each other in the order of text, just enough of them. */
 typedef struct Window
 {
 	int			end;
 	int			shared;
 } Window;
-
-/* A stretch that is part of no longer one. */
-typedef struct Stretch
-{
-	const char *bytes;
-	int			length;
-	double		value;
-} Stretch;
 
 /* What dictionaries are cut from: the most valuable stretch is the last. */
 typedef struct Content
@@ -133,61 +126,63 @@ gather(struct varlena *const *samples, int count, int min_samples, Samples *resu
 }
 
 /* A stretch begins where a word does, or at what is of no word. */
-static Start *
-find_starts(const Samples *samples, int *count)
+static Stretch *
+find_starts(const Samples *samples, int *result_count)
 {
-	Start	   *starts = palloc(sizeof(Start) * (samples->size + 1));
-	char	   *at = samples->bytes;
-	int			n = 0;
+	int			allocated = 1024;
+	Stretch    *stretches = palloc(sizeof(Stretch) * allocated);
+	const char *at = samples->bytes;
+	int			count = 0;
 
 	for (int i = 0; i < samples->count; i++)
 	{
-		char	   *begin = at;
-		char	   *end = at + samples->sizes[i];
+		const char *begin = at;
+		const char *end = at + samples->sizes[i];
 
 		for (; at < end; at++)
 		{
 			if (at > begin && is_of_word(at[-1]) && is_of_word(at[0]))
 				continue;
-			starts[n].bytes = at;
-			starts[n].most = Min(end - at, STRETCH_MAX_BYTES);
-			starts[n].sample = i;
-			n++;
+			if (count == allocated)
+			{
+				allocated *= 2;
+				stretches = repalloc(stretches, sizeof(Stretch) * allocated);
+			}
+			stretches[count].bytes = at;
+			stretches[count].length = Min(end - at, STRETCH_MAX_BYTES);
+			stretches[count].sample = i;
+			count++;
 		}
 	}
-	*count = n;
-	return starts;
-}
-
-static int
-by_place(const void *a, const void *b)
-{
-	const Start *x = a;
-	const Start *y = b;
-
-	return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+	*result_count = count;
+	return stretches;
 }
 
 static int
 by_text(const void *a, const void *b)
 {
-	const Start *x = a;
-	const Start *y = b;
-	int			difference = memcmp(x->bytes, y->bytes, Min(x->most, y->most));
+	const Stretch *x = a;
+	const Stretch *y = b;
+	int			difference = memcmp(x->bytes, y->bytes, Min(x->length, y->length));
 
 	CHECK_FOR_INTERRUPTS();
-	if (difference != 0)
-		return difference;
-	if (x->most != y->most)
-		return x->most < y->most ? -1 : 1;
-	return by_place(x, y);
+	return difference != 0 ? difference : x->length - y->length;
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const Stretch *x = a;
+	const Stretch *y = b;
+
+	return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
 /* How much two have in common, without a word that might go on in one. */
 static int
-common_length(const Start *x, const Start *y)
+common_length(const Stretch *x, const Stretch *y)
 {
-	int			most = Min(x->most, y->most);
+	int			most = Min(x->length, y->length);
 	int			length = 0;
 
 	while (length < most && x->bytes[length] == y->bytes[length])
@@ -198,16 +193,16 @@ common_length(const Start *x, const Start *y)
 }
 
 /*
- * At each start, find the longest stretch that min_samples samples have.
+ * Cut each stretch to the longest that min_samples samples have.
  *
- * In the order of text, what has a stretch in common stands together.  A
- * window of starts from just enough samples has in common what its first and
- * its last have.  Each start is in several windows; the best counts.  Windows
- * begin and end in the same order, so those that may still be the best for
- * some start are a queue in which they become worse.
+ * In the order of text, what has a beginning in common stands together.  A
+ * window of stretches from just enough samples has in common what its first
+ * and its last have.  Each stretch is in several windows; the best counts.
+ * Windows begin and end in the same order, so those that may still be the
+ * best for some stretch are a queue in which they become worse.
  */
 static void
-find_shared(const Samples *samples, Start *starts, int count)
+find_shared(const Samples *samples, Stretch *stretches, int count)
 {
 	int		   *in_window = palloc0(sizeof(int) * (samples->count + 1));
 	Window	   *queue = palloc(sizeof(Window) * (count + 1));
@@ -217,7 +212,7 @@ find_shared(const Samples *samples, Start *starts, int count)
 	int			head = 0;
 	int			tail = 0;
 
-	qsort(starts, count, sizeof(Start), by_text);
+	qsort(stretches, count, sizeof(Stretch), by_text);
 	for (int i = 0; i < count; i++)
 	{
 		int			shared = 0;
@@ -225,11 +220,11 @@ find_shared(const Samples *samples, Start *starts, int count)
 		CHECK_FOR_INTERRUPTS();
 		while (end < count && distinct < enough)
 		{
-			if (in_window[starts[end++].sample]++ == 0)
+			if (in_window[stretches[end++].sample]++ == 0)
 				distinct++;
 		}
 		if (distinct >= enough)
-			shared = common_length(&starts[i], &starts[end - 1]);
+			shared = common_length(&stretches[i], &stretches[end - 1]);
 		while (tail > head && queue[tail - 1].shared <= shared)
 			tail--;
 		queue[tail].end = end;
@@ -237,11 +232,11 @@ find_shared(const Samples *samples, Start *starts, int count)
 		tail++;
 		while (queue[head].end <= i)
 			head++;
-		starts[i].shared = queue[head].shared;
-		if (--in_window[starts[i].sample] == 0)
+		stretches[i].length = queue[head].shared;
+		if (--in_window[stretches[i].sample] == 0)
 			distinct--;
 	}
-	qsort(starts, count, sizeof(Start), by_place);
+	qsort(stretches, count, sizeof(Stretch), by_place);
 	pfree(queue);
 	pfree(in_window);
 }
@@ -250,26 +245,22 @@ find_shared(const Samples *samples, Start *starts, int count)
  * Keep the stretches that are part of no longer one.  They may overlap: what
  * comes before and after a value differs.
  */
-static Stretch *
-find_stretches(const Start *starts, int count, int *result_count)
+static int
+remove_parts(Stretch *stretches, int count)
 {
-	Stretch    *stretches = palloc(sizeof(Stretch) * (count + 1));
 	const char *covered = NULL;
 	int			n = 0;
 
 	for (int i = 0; i < count; i++)
 	{
-		const char *end = starts[i].bytes + starts[i].shared;
+		const char *end = stretches[i].bytes + stretches[i].length;
 
-		if (starts[i].shared < GRAM || end <= covered)
+		if (stretches[i].length < GRAM || end <= covered)
 			continue;
 		covered = end;
-		stretches[n].bytes = starts[i].bytes;
-		stretches[n].length = starts[i].shared;
-		n++;
+		stretches[n++] = stretches[i];
 	}
-	*result_count = n;
-	return stretches;
+	return n;
 }
 
 /*
@@ -346,7 +337,7 @@ frequency_of(uint32 *frequencies, const char *gram)
 }
 
 /* What a stretch adds to those that are in the dictionary, by its length. */
-static double
+static float
 stretch_value(const Stretch *stretch, uint32 *frequencies, int overhead)
 {
 	double		sum = 0;
@@ -368,27 +359,14 @@ by_value(Datum a, Datum b, void *arg)
 }
 
 static int
-by_content(const void *a, const void *b)
-{
-	const Stretch *x = a;
-	const Stretch *y = b;
-	int			difference = memcmp(x->bytes, y->bytes, Min(x->length, y->length));
-
-	CHECK_FOR_INTERRUPTS();
-	if (difference != 0)
-		return difference;
-	return x->length - y->length;
-}
-
-static int
 remove_duplicates(Stretch *stretches, int count)
 {
 	int			n = 0;
 
-	qsort(stretches, count, sizeof(Stretch), by_content);
+	qsort(stretches, count, sizeof(Stretch), by_text);
 	for (int i = 0; i < count; i++)
 	{
-		if (n == 0 || by_content(&stretches[i], &stretches[n - 1]) != 0)
+		if (n == 0 || by_text(&stretches[i], &stretches[n - 1]) != 0)
 			stretches[n++] = stretches[i];
 	}
 	return n;
@@ -428,6 +406,7 @@ choose_content(Stretch *stretches, int count, const uint32 *all_frequencies,
 	memcpy(frequencies, all_frequencies, sizeof(uint32) << GRAM_BITS);
 	for (int i = 0; i < count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		stretches[i].value = stretch_value(&stretches[i], frequencies, overhead);
 		binaryheap_add_unordered(best, PointerGetDatum(&stretches[i]));
 	}
@@ -438,7 +417,7 @@ choose_content(Stretch *stretches, int count, const uint32 *all_frequencies,
 	while (!binaryheap_empty(best))
 	{
 		Stretch    *stretch = (Stretch *) DatumGetPointer(binaryheap_first(best));
-		double		value = stretch_value(stretch, frequencies, overhead);
+		float		value = stretch_value(stretch, frequencies, overhead);
 
 		CHECK_FOR_INTERRUPTS();
 		if (value < stretch->value * NEARLY)
@@ -513,11 +492,9 @@ train_dictionary(struct varlena *const *samples, int count,
 	ZDICT_params_t parameters = {.compressionLevel = options->level};
 	Content		contents[lengthof(overheads)];
 	Samples		training;
-	Start	   *starts;
 	Stretch    *stretches;
 	uint32	   *frequencies;
 	char	   *dictionary;
-	int			nstarts;
 	int			nstretches;
 	int			largest = 0;
 
@@ -533,10 +510,9 @@ train_dictionary(struct varlena *const *samples, int count,
 
 	MemoryContextSwitchTo(context);
 	gather(samples, count, options->min_samples, &training);
-	starts = find_starts(&training, &nstarts);
-	find_shared(&training, starts, nstarts);
-	stretches = find_stretches(starts, nstarts, &nstretches);
-	pfree(starts);
+	stretches = find_starts(&training, &nstretches);
+	find_shared(&training, stretches, nstretches);
+	nstretches = remove_parts(stretches, nstretches);
 	mask(&training, stretches, nstretches);
 	frequencies = count_grams(stretches, nstretches);
 	nstretches = remove_duplicates(stretches, nstretches);
