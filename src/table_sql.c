@@ -429,7 +429,7 @@ selects_as_stored(const StoreTable *table)
 		const char *name;
 		Oid			type;
 	}			columns[] = {
-		{Anum_state, "state", JSONOID},
+		{Anum_state, "state", InvalidOid},	/* the table's */
 		{Anum_state_bytea, "state_bytea", BYTEAOID},
 		{Anum_metadata, "metadata", JSONBOID}
 	};
@@ -443,7 +443,9 @@ selects_as_stored(const StoreTable *table)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, columns[i].number - 1);
 
-		if (attribute->atttypid != columns[i].type ||
+		Oid			type = OidIsValid(columns[i].type) ? columns[i].type : table->state_type;
+
+		if (attribute->atttypid != type ||
 			strcmp(NameStr(attribute->attname), columns[i].name) != 0)
 			return false;
 	}

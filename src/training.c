@@ -16,12 +16,12 @@
 
 #include <zdict.h>
 
-#include "access/htup_details.h"
 #include "common/pg_prng.h"
 #include "lib/binaryheap.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "packed_state.h"
 #include "training.h"
 
@@ -37,6 +37,12 @@
 
 /* The smallest dictionary that is tried. */
 #define SMALLEST_DICTIONARY	2048
+
+/*
+ * What zstd's tables take of a dictionary, at most.  Of content that leaves no
+ * room for them it would drop the end, which is the best.
+ */
+#define TABLES_BYTES		256
 
 /* One that is twice as large must save a hundredth more. */
 #define MOST_FOR_LARGER(bytes)	((bytes) - (bytes) / 100)
@@ -531,7 +537,7 @@ train_dictionary(struct varlena *const *samples, int count,
 
 		for (int i = 0; i < lengthof(overheads); i++)
 		{
-			int			used = Min(contents[i].size, size);
+			int			used = Min(contents[i].size, size - TABLES_BYTES);
 			size_t		made;
 			int64		bytes;
 
@@ -551,7 +557,7 @@ train_dictionary(struct varlena *const *samples, int count,
 			result->size = made;
 			result->packed_bytes = bytes;
 		}
-		if (size >= Min(largest, options->max_size))
+		if (size >= Min(largest + TABLES_BYTES, options->max_size))
 			break;
 	}
 	MemoryContextSwitchTo(caller);
