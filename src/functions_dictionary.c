@@ -155,7 +155,7 @@ return_row(FunctionCallInfo fcinfo, Datum *values, bool *isnull)
  *								state_schema_version bigint DEFAULT NULL,
  *								max_samples integer DEFAULT 1000,
  *								max_size integer DEFAULT 32768,
- *								level integer DEFAULT 1,
+ *								level integer DEFAULT 3,
  *								min_samples integer DEFAULT 10)
  * RETURNS (snapshots bigint, samples integer, state_size bigint,
  *			stored_size bigint, packed_size bigint, ratio double precision,
