@@ -17,7 +17,7 @@
 #include "compat.h"
 #include "packed_state.h"
 
-#if ZSTD_VERSION_NUMBER < 10405
+#if defined(ZSTD_VERSION_NUMBER) && ZSTD_VERSION_NUMBER < 10405
 #error "snapshot_store needs libzstd 1.4.5 or later"
 #endif
 
