@@ -507,6 +507,7 @@ get_packer(Oid schema, uint64 number)
 	{
 		int			place = make_room();
 
+		packer_keep(packer);
 		packers[place].packer = packer;
 		packers[place].last_use = ++uses;
 	}

@@ -8,7 +8,9 @@
  */
 #include "postgres.h"
 
+#define ZSTD_STATIC_LINKING_ONLY	/* dictionaries in memory of ours */
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "common/hashfn.h"
 #include "port/pg_bswap.h"
@@ -26,11 +28,15 @@
 #define NUMBER_OFFSET	1
 #define FRAME_OFFSET	(NUMBER_OFFSET + sizeof(uint64))
 
+/* How large zstd expects a state to be that a dictionary is for. */
+#define SMALL_SOURCE	513
+
 /* A frame must save an eighth, or the state stays plain. */
 #define MOST_WORTH_PACKING(size)	((size) / 8 * 7)
 
 struct Packer
 {
+	MemoryContext context;		/* where all of it is */
 	uint64		number;
 	int			level;
 	ZSTD_DDict *unpacking;
@@ -49,7 +55,7 @@ refuse_for_memory(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_OUT_OF_MEMORY),
 			 errmsg("out of memory"),
-			 errdetail("zstd could not get the memory that a dictionary needs.")));
+			 errdetail("zstd could not get the memory that it works in.")));
 }
 
 /*
@@ -67,37 +73,90 @@ dictionary_number(const char *content, size_t size)
 }
 
 /*
+ * A dictionary's memory is the server's: that raises an error where zstd, up to
+ * 1.5.5, would use what malloc did not give.
+ */
+static void *
+allocate(void *context, size_t size)
+{
+	return MemoryContextAllocHuge(context, size);
+}
+
+static void
+release(void *context, void *memory)
+{
+	if (memory != NULL)
+		pfree(memory);
+}
+
+static ZSTD_customMem
+memory_of(const Packer *packer)
+{
+	return (ZSTD_customMem)
+	{
+		allocate, release, packer->context
+	};
+}
+
+static void
+refuse_dictionary(const Packer *packer)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("zstd cannot use dictionary %lld", (long long) packer->number)));
+}
+
+/*
  * packer_create
  *		Make a dictionary ready, to be freed by packer_free.
  */
 Packer *
 packer_create(uint64 number, const char *content, size_t size, int level)
 {
-	Packer	   *packer = MemoryContextAlloc(CacheMemoryContext,
-											offsetof(Packer, content) + size);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "snapshot_store dictionary",
+												  ALLOCSET_SMALL_SIZES);
+	Packer	   *packer = MemoryContextAlloc(context, offsetof(Packer, content) + size);
 
+	packer->context = context;
 	packer->number = number;
 	packer->level = level;
 	packer->packing = NULL;
-	packer->unpacking = ZSTD_createDDict(content, size);
 	packer->size = size;
 	memcpy(packer->content, content, size);
+	packer->unpacking = ZSTD_createDDict_advanced(packer->content, size, ZSTD_dlm_byRef,
+												  ZSTD_dct_auto, memory_of(packer));
 	if (packer->unpacking == NULL)
-	{
-		packer_free(packer);
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("dictionary cannot be used by zstd, or memory is out")));
-	}
+		refuse_dictionary(packer);
 	return packer;
+}
+
+/* Keep it for as long as the session lasts, or until it is freed. */
+void
+packer_keep(Packer *packer)
+{
+	MemoryContextSetParent(packer->context, CacheMemoryContext);
 }
 
 void
 packer_free(Packer *packer)
 {
-	ZSTD_freeDDict(packer->unpacking);
-	ZSTD_freeCDict(packer->packing);
-	pfree(packer);
+	MemoryContextDelete(packer->context);
+}
+
+/* For packing, with the parameters that ZSTD_createCDict would choose. */
+static ZSTD_CDict *
+get_packing(Packer *packer)
+{
+	if (packer->packing == NULL)
+		packer->packing = ZSTD_createCDict_advanced(packer->content, packer->size,
+													ZSTD_dlm_byRef, ZSTD_dct_auto,
+													ZSTD_getCParams(packer->level, SMALL_SOURCE,
+																	packer->size),
+													memory_of(packer));
+	if (packer->packing == NULL)
+		refuse_dictionary(packer);
+	return packer->packing;
 }
 
 uint64
@@ -110,8 +169,7 @@ packer_number(const Packer *packer)
 Size
 packer_bytes(const Packer *packer)
 {
-	return packer->size + ZSTD_sizeof_DDict(packer->unpacking) +
-		ZSTD_sizeof_CDict(packer->packing);
+	return MemoryContextMemAllocated(packer->context, true);
 }
 
 bool
@@ -167,18 +225,16 @@ pack_state(Packer *packer, const struct varlena *plain)
 
 	if (most <= FRAME_OFFSET)
 		return NULL;
-	if (packer->packing == NULL)
-		packer->packing = ZSTD_createCDict(packer->content, packer->size, packer->level);
-	if (packer->packing == NULL ||
-		ZSTD_isError(ZSTD_CCtx_refCDict(context, packer->packing)))
-		refuse_for_memory();
+	if (ZSTD_isError(ZSTD_CCtx_refCDict(context, get_packing(packer))))
+		elog(ERROR, "zstd does not take a dictionary");
 	packed = palloc(VARHDRSZ + most);
 	framed = ZSTD_compress2(context, VARDATA(packed) + FRAME_OFFSET, most - FRAME_OFFSET,
 							VARDATA_ANY(plain), size);
 	if (ZSTD_isError(framed))
 	{
-		/* There was no room for it, most likely; the state can stay plain. */
 		(void) ZSTD_CCtx_reset(context, ZSTD_reset_session_only);
+		if (ZSTD_getErrorCode(framed) != ZSTD_error_dstSize_tooSmall)
+			refuse_for_memory();
 		pfree(packed);
 		return NULL;
 	}
@@ -215,11 +271,14 @@ unpack_state(Packer *packer, const struct varlena *packed)
 		refuse_damaged("Its size is unknown, or none that a packed state can have");
 	if (decompression == NULL)
 		decompression = ZSTD_createDCtx();
-	if (decompression == NULL ||
-		ZSTD_isError(ZSTD_DCtx_refDDict(decompression, packer->unpacking)))
+	if (decompression == NULL)
 		refuse_for_memory();
+	if (ZSTD_isError(ZSTD_DCtx_refDDict(decompression, packer->unpacking)))
+		elog(ERROR, "zstd does not take a dictionary");
 	plain = palloc(VARHDRSZ + size);
 	unpacked = ZSTD_decompressDCtx(decompression, VARDATA(plain), size, frame, framed);
+	if (ZSTD_getErrorCode(unpacked) == ZSTD_error_memory_allocation)
+		refuse_for_memory();
 	if (ZSTD_isError(unpacked))
 		refuse_damaged(ZSTD_getErrorName(unpacked));
 	if (unpacked != size)

@@ -452,26 +452,19 @@ test_dictionary(struct varlena *const *samples, int count,
 	Packer	   *packer = packer_create(0, dictionary, size, level);
 	int64		bytes = 0;
 
-	PG_TRY();
+	for (int i = 0; i < count; i++)
 	{
-		for (int i = 0; i < count; i++)
-		{
-			struct varlena *packed;
+		struct varlena *packed;
 
-			if (!is_held_out(i))
-				continue;
-			CHECK_FOR_INTERRUPTS();
-			packed = pack_state(packer, samples[i]);
-			bytes += VARSIZE_ANY_EXHDR(packed != NULL ? packed : samples[i]);
-			if (packed != NULL)
-				pfree(packed);
-		}
+		if (!is_held_out(i))
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		packed = pack_state(packer, samples[i]);
+		bytes += VARSIZE_ANY_EXHDR(packed != NULL ? packed : samples[i]);
+		if (packed != NULL)
+			pfree(packed);
 	}
-	PG_FINALLY();
-	{
-		packer_free(packer);
-	}
-	PG_END_TRY();
+	packer_free(packer);
 	return bytes;
 }
 
