@@ -15,7 +15,7 @@ WITH RECURSIVE depends (classid, objid, objsubid) AS (
     SELECT DISTINCT classid, objid AS id FROM depends
 ), passed_over AS (
     SELECT attname::text AS name FROM pg_attribute
-    WHERE atttypid IN ('oid'::regtype, 'oid[]'::regtype, 'xid'::regtype, 'pg_node_tree'::regtype)
+    WHERE atttypid IN ('oid'::regtype, 'oid[]'::regtype, 'oidvector'::regtype, 'xid'::regtype, 'pg_node_tree'::regtype)
     UNION
     SELECT unnest('{relpages,reltuples,relallvisible,relallfrozen}'::text[])
 )
@@ -47,6 +47,9 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT 0, to_jsonb(t), typowner::regrole::text
     FROM pg_type AS t WHERE (tableoid, oid) = (classid, id)
+    UNION ALL
+    SELECT 0, to_jsonb(c), castfunc::regprocedure::text
+    FROM pg_cast AS c WHERE (tableoid, oid) = (classid, id)
     UNION ALL
     SELECT 0, to_jsonb(t), pg_get_triggerdef(oid)
     FROM pg_trigger AS t WHERE (tableoid, oid) = (classid, id)

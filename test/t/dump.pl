@@ -1,9 +1,10 @@
 # pg_dump and pg_restore: every row and every grant comes back, in each format and in parts, also
-# for a database owner who is no superuser; and what a dump does not carry is what the table in
+# for a database owner who is no superuser, and states that are packed there come back plain; and what a dump does not carry is what the table in
 # doc/operations.md says.  (The recipe there, which brings that back, is run by test/docs.pl.)
 use strict;
 use warnings;
 
+use PackedStates;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -114,6 +115,18 @@ sub all_is_there
 	return;
 }
 
+# The same rows, with packed states among them.
+sub pack_source
+{
+	my ($database) = @_;
+
+	$node->safe_psql($database, "$order_state $take_packed; $train; CALL snapshot_repack('')");
+	cmp_ok($node->safe_psql($database, $packed), '>=', 200, "$database: there are packed states");
+	$all_rows = rows($database);
+	$all_loads{$_} = loads($database, $_) foreach 'auto', 'sql';
+	return;
+}
+
 sub make_source
 {
 	my ($database) = @_;
@@ -169,10 +182,11 @@ sub make_source
 
 # ---- every format, in a schema of its own and in public ---------------------------------
 
-foreach ([ 'shop', 'public' ], [ 'store', 'Odd; schema' ])
+foreach ([ 'packed', 'public' ], [ 'shop', 'public' ], [ 'store', 'Odd; schema' ])
 {
 	(my $source, $schema) = @$_;
 	make_source($source);
+	pack_source($source) if $source eq 'packed';
 
 	runs($source, qw(pg_dump --format=custom --file), "$dumps/$source.custom");
 	runs($source, qw(pg_dump --format=directory --jobs=2 --file), "$dumps/$source.directory");
@@ -256,6 +270,41 @@ $node->safe_psql($target, q{CREATE EXTENSION snapshot_store; SELECT snapshot_sav
 runs($target, qw(pg_restore --clean --if-exists), "$dumps/shop.custom");
 all_is_there($target, '--clean, over other snapshots');
 
+# ---- packed states, also by the table's owner, who is no superuser -----------------------
+
+$node->safe_psql('postgres', 'CREATE DATABASE owned OWNER owner');
+$node->safe_psql('owned', "CREATE EXTENSION snapshot_store; $order_state $take_packed; $train", extra_params => [ '-U', 'owner' ]);
+$node->safe_psql('owned', q{CALL snapshot_repack('')}, extra_params => [ '-U', 'owner' ]);
+is($node->safe_psql('owned', $packed), '200', 'an owner has packed states');
+foreach my $format ('custom', 'plain')
+{
+	my @restore = $format eq 'plain' ? ('psql', '-f') : ('pg_restore');
+
+	runs('owned', 'pg_dump', '-U', 'owner', "--format=$format", '--file', "$dumps/owned.$format");
+	$target = database('OWNER owner');
+	runs($target, @restore, "$dumps/owned.$format", '-U', 'owner');
+	is(rows($target), rows('owned'), "$format: dumped and restored by them, to the letter");
+	is($node->safe_psql($target, $wrong), '', '... and loaded');
+	is($node->safe_psql($target, q{SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = 'snapshot_store'::regclass AND attname = 'state';
+			SELECT count(*) FROM snapshot_dictionary}), "json\n0", '... into a column of json, without a dictionary');
+	$node->safe_psql($target, "$take_packed; SELECT number FROM snapshot_dictionary_train('order-')", extra_params => [ '-U', 'owner' ]);
+	is($node->safe_psql($target, q{CALL snapshot_repack('order-')}, extra_params => [ '-U', 'owner' ]), '200', '... which is packed anew');
+	is(join(' ', map { $node->safe_psql($target, $_) } $packed, $wrong), '200 ', '... and loaded');
+	is(rows($target), rows('owned'), '... and the same');
+}
+runs('owned', qw(pg_dump -U owner --data-only --format=custom --file), "$dumps/owned.data");
+$node->safe_psql('owned', q{CREATE TABLE rows AS TABLE snapshot_store; DELETE FROM snapshot_store});
+runs('owned', qw(pg_restore -U owner --data-only), "$dumps/owned.data");
+is($node->safe_psql('owned', q{SELECT count(*) FROM snapshot_store AS s JOIN rows AS r USING (stream_id, slot) WHERE s::text = r::text}),
+	'200', '--data-only goes back to where states may be packed');
+is(join(' ', map { $node->safe_psql('owned', $_) } $packed, $wrong), '0 ', '... plain');
+
+# A dictionary is never missing, but for who goes to such lengths.
+$node->safe_psql('owned', q{CALL snapshot_repack('order-'); SET session_replication_role = replica;
+	ALTER TABLE snapshot_dictionary DISABLE TRIGGER ALL; DELETE FROM snapshot_dictionary});
+$node->command_fails_like([ 'pg_dump', '--file', '/dev/null', 'owned' ], qr/dictionary -?\d+ does not exist/,
+	'a dump of states whose dictionary is missing tells it');
+
 # ---- by the owner of the database, who is no superuser ----------------------------------
 
 $target = database('OWNER owner');
@@ -322,6 +371,11 @@ my %made = (
 	'membership in one `FOR ALL TABLES` or `FOR TABLES IN SCHEMA`' => [
 		'CREATE PUBLICATION all_tables FOR ALL TABLES; CREATE PUBLICATION schema_public FOR TABLES IN SCHEMA public',
 		q{SELECT count(*) = 2 FROM pg_publication_tables WHERE tablename = 'snapshot_store' AND pubname <> 'mine'} ],
+	'the type `snapshot_state` of the column `state`, and dictionaries' => [
+		qq{$order_state $take_packed;
+			INSERT INTO snapshot_store SELECT 'order-' || n, 0, 1, n, '2026-01-05', order_state(n), NULL, '{}' FROM generate_series(1, 200) AS n;
+			SELECT FROM snapshot_dictionary_train('order-'); DELETE FROM snapshot_store WHERE stream_id LIKE 'order-%'},
+		qq{SELECT atttypid <> 'json'::regtype AND EXISTS (SELECT FROM snapshot_dictionary) FROM pg_attribute WHERE attrelid = $table AND attname = 'state'} ],
 	'comments' => [ q{COMMENT ON TABLE snapshot_store IS 'mine'; COMMENT ON COLUMN snapshot_store.slot IS 'mine'; COMMENT ON FUNCTION snapshot_delete IS 'mine'},
 		q{SELECT count(*) > 0 FROM pg_description WHERE description = 'mine'} ],
 	'changes of the functions: cost, settings, owner' => [

@@ -2,19 +2,24 @@
 # the subscriber applies what saves, deletions and purges do, row by row by the
 # primary key, and loads there give what they give on the publisher.  What goes
 # wrong where both save, and that the recipes in doc/operations.md close it.
+#
+# States that the publisher has packed arrive as JSON, whatever the subscriber's
+# column is, and whatever has become of their dictionary meanwhile.
 use strict;
 use warnings;
 
+use PackedStates;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $publisher = PostgreSQL::Test::Cluster->new('publisher');
 $publisher->init(allows_streaming => 'logical');
+$publisher->append_conf('postgresql.conf', "max_prepared_transactions = 5\nlogical_decoding_work_mem = 64kB\n");
 $publisher->start;
 my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
 $subscriber->init;
-$subscriber->append_conf('postgresql.conf', "max_logical_replication_workers = 4\n");
+$subscriber->append_conf('postgresql.conf', "max_logical_replication_workers = 4\nmax_prepared_transactions = 5\n");
 $subscriber->start;
 $_->safe_psql('postgres', 'CREATE EXTENSION snapshot_store') foreach $publisher, $subscriber;
 
@@ -265,6 +270,92 @@ $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION snapshots; DROP FUNCTION k
 $subscriber->safe_psql('postgres', q{SELECT snapshot_save('order-1', 1, 1, '1')});
 is($subscriber->safe_psql('postgres', q{SELECT snapshot_save('order-1', 2, 1, '2')}), 't', 'the subscriber saves when it is one no more');
 is($subscriber->safe_psql('postgres', q{SELECT sequence_number, state FROM snapshot_load('order-1', '{1}')}), '2|2', '... in place of what it had');
+
+# ---- packed states ----------------------------------------------------------------------
+
+# One subscriber has json and takes it as binary, the other one's column may hold packed states, too.
+my %column = (to_json => 'json', to_state => 'snapshot_state');
+my $connection = $publisher->connstr('packs') =~ s/'/''/gr;
+$publisher->safe_psql('postgres', 'CREATE DATABASE packs');
+$publisher->safe_psql('packs', qq{CREATE EXTENSION snapshot_store; $order_state $take_packed;
+	SELECT pg_create_logical_replication_slot('before', 'test_decoding');
+	SELECT snapshot_save('order-' || n, n, 1, order_state(n)) FROM generate_series(1, 200) AS n;
+	SELECT number FROM snapshot_dictionary_train('order-');
+	CALL snapshot_repack('order-');
+	CREATE PUBLICATION snapshots FOR TABLE snapshot_store});
+foreach my $name (sort keys %column)
+{
+	$subscriber->safe_psql('postgres', "CREATE DATABASE $name");
+	$subscriber->safe_psql($name, "CREATE EXTENSION snapshot_store; $order_state ALTER TABLE snapshot_store ALTER state TYPE $column{$name};
+		CREATE SUBSCRIPTION $name CONNECTION '$connection' PUBLICATION snapshots WITH (streaming = on, "
+		. ($name eq 'to_json' ? 'binary' : 'two_phase') . ' = on)');
+}
+$subscriber->wait_for_subscription_sync($publisher, $_) foreach keys %column;
+
+# What the publisher does, how many states it then has packed, and that the subscribers have the same, plain.
+sub packs
+{
+	my ($command, $expected, $name) = @_;
+	my $rows = q{SELECT stream_id, slot, state_schema_version, sequence_number, created_at, state, state_bytea, metadata FROM snapshot_store ORDER BY 1, 2};
+	my $answer = $publisher->safe_psql('packs', $command);
+
+	is($publisher->safe_psql('packs', $packed), $expected, "$name: $expected packed");
+	foreach my $subscription (sort keys %column)
+	{
+		$publisher->wait_for_catchup($subscription);
+		is($subscriber->safe_psql($subscription, $rows), $publisher->safe_psql('packs', $rows), "... $column{$subscription}: all rows are the same");
+		is($subscriber->safe_psql($subscription, $wrong), '', '... and are loaded as they were saved');
+		is($subscriber->safe_psql($subscription, $packed), '0', '... and plain');
+	}
+	return $answer;
+}
+
+# Saves of that many streams, with a sequence number that is higher by that.
+sub orders
+{
+	my ($count, $more) = @_;
+	return "SELECT count(snapshot_save('order-' || n, n + $more, 1, order_state(n + $more))) FROM generate_series(1, $count) AS n;";
+}
+my $train_on = 'SELECT number FROM snapshot_dictionary_train(\'order-\', max_samples => %d)';
+
+packs('SELECT', 200, 'the initial copy');
+is($subscriber->safe_psql('to_json', 'SELECT count(*) FROM snapshot_store'), 200, '... of which something came');
+packs(orders(10, 1000), 200, 'saves');
+packs(sprintf("BEGIN; $train_on; " . orders(10, 2000) . 'COMMIT', 190), 200, 'saves in the transaction that trained their dictionary');
+packs(sprintf("BEGIN; SAVEPOINT s; $train_on; " . orders(10, 3000) . 'ROLLBACK TO s; ' . orders(10, 4000) . 'COMMIT', 180), 200,
+	'... in which that was undone');
+packs(q{SELECT snapshot_dictionary_retire(number) FROM snapshot_dictionaries() WHERE active;} . orders(10, 5000), 190, 'the dictionary retired');
+my $trained = packs(sprintf("BEGIN; SAVEPOINT s; $train_on; " . orders(200, 6000) . 'RELEASE s;' . orders(200, 7000) . 'COMMIT', 170), 200,
+	'a large transaction that trains');
+is($publisher->safe_psql('packs', q{SELECT count(*) FROM pg_stat_replication_slots WHERE slot_name = ANY ('{to_json,to_state}') AND stream_txns > 0}),
+	2, '... was streamed');
+packs(sprintf("BEGIN; $train_on; " . orders(20, 8000) . q{PREPARE TRANSACTION 'trained'}, 160), 200, 'a prepared transaction that trained');
+is($subscriber->safe_psql('to_state', 'SELECT count(*) FROM pg_prepared_xacts'), 1, '... has arrived');
+packs(q{SELECT snapshot_save('order-21', 9021, 1, order_state(9021)); COMMIT PREPARED 'trained'}, 200, '... and been committed');
+packs(q{CALL snapshot_repack('')}, 200, 'all are packed anew');
+packs(q{
+	SELECT snapshot_save('large-' || n, n, 1, json_build_object('n', n, 'terms', (SELECT string_agg(md5(i::text), ' ') FROM generate_series(1, 600) AS i)))
+	FROM generate_series(1, 100) AS n;
+	SELECT number FROM snapshot_dictionary_train('large-');
+	CALL snapshot_repack('large-')}, 300, 'a large dictionary');
+cmp_ok($publisher->safe_psql('packs', 'SELECT max(part) FROM snapshot_dictionary_part'), '>', 0, '... which is in parts');
+packs(q{DELETE FROM snapshot_store WHERE stream_id LIKE 'large-%' AND sequence_number > 1; DELETE FROM snapshot_store WHERE stream_id = 'large-1'}, 200, '... whose states go');
+packs(q{UPDATE snapshot_store SET metadata = '{}'}, 200, 'what plain SQL does not change stays packed');
+packs(q{DELETE FROM snapshot_store WHERE slot = 0 AND sequence_number % 2 = 0}, 100, 'some are deleted');
+
+# All of it once more, with dictionaries that are retired by now, in tables and indexes that are others by now.
+$publisher->safe_psql('packs', "$_; CHECKPOINT") foreach map { ("VACUUM $_", "REINDEX TABLE $_", "VACUUM FULL $_") } 'snapshot_dictionary', 'snapshot_dictionary_part';
+my @changes = grep { /^table public.snapshot_store: (INSERT|UPDATE)/ }
+  split /\n/, $publisher->safe_psql('packs', q{SELECT data FROM pg_logical_slot_get_changes('before', NULL, NULL)});
+cmp_ok(scalar(@changes), '>', 1000, 'decoding it afterwards');
+is(scalar(grep { !/ state\[snapshot_state\]:'\{("order_id" : \d+, .*\}\]|"n" : \d+, "terms" : "[0-9a-f ]{19799}")\}' / } @changes), 0, '... shows JSON');
+
+# Dictionaries that come along are nothing to a subscriber, and do it no harm.
+$subscriber->safe_psql('to_state', 'DROP SUBSCRIPTION to_state');
+$publisher->safe_psql('packs', 'CREATE PUBLICATION everything FOR ALL TABLES');
+$subscriber->safe_psql('to_state', "CREATE SUBSCRIPTION to_state CONNECTION '$connection' PUBLICATION everything WITH (copy_data = off)");
+packs(sprintf("$train_on; ", 150) . orders(200, 10000), 200, 'a publication FOR ALL TABLES: a dictionary trained');
+packs('SELECT snapshot_dictionary_retire(number) FROM snapshot_dictionaries() WHERE active;' . orders(20, 11000), 180, '... and retired');
 
 $_->stop foreach $publisher, $subscriber;
 done_testing();

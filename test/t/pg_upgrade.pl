@@ -1,7 +1,7 @@
-# pg_upgrade from older major versions of PostgreSQL.
+# pg_upgrade from older major versions of PostgreSQL; packed states go along with their dictionaries.
 #
-# The older server is the one whose pg_config OLD_PG_CONFIG names, or else each of the Debian
-# packages that can build extensions.  Like the server under test, it gets the extension in a
+# The older server is the one whose pg_config OLD_PG_CONFIG names, which may be as new, or else each of the
+# Debian packages that can build extensions.  Like the server under test, it gets the extension in a
 # private copy of it, by the functions of scripts/lib.sh.
 use strict;
 use warnings;
@@ -10,6 +10,7 @@ use ExtensionObjects;
 use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
+use PackedStates;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -37,7 +38,8 @@ sub major
 
 my $new_version = answer('pg_config', 'version');
 my $new_major = major('pg_config');
-my @old_configs = sort { major($a) <=> major($b) } grep { major($_) > 0 && major($_) < $new_major }
+my $newest = $ENV{OLD_PG_CONFIG} ? $new_major : $new_major - 1;
+my @old_configs = sort { major($a) <=> major($b) } grep { major($_) > 0 && major($_) <= $newest }
   $ENV{OLD_PG_CONFIG} // glob('/usr/lib/postgresql/*/bin/pg_config');
 plan skip_all => "there is no older server than $new_version with its development files (OLD_PG_CONFIG may name its pg_config)"
   unless @old_configs;
@@ -47,7 +49,7 @@ plan skip_all => "there is no older server than $new_version with its developmen
 my $rows = q{SET timezone = 'UTC'; SELECT t FROM snapshot_store AS t ORDER BY stream_id, slot};
 
 # What a user may make of the extension.
-my $changes = q{
+my $changes = qq{$take_packed;} . q{
 	ALTER TABLE snapshot_store ADD COLUMN gone text;
 	ALTER TABLE snapshot_store ADD COLUMN tenant text DEFAULT 'acme';
 	ALTER TABLE snapshot_store DROP COLUMN gone;
@@ -131,7 +133,8 @@ foreach my $old_config (@old_configs)
 			SELECT snapshot_save_bytea('bytes', 0, 0, string_agg(sha256(n::text::bytea), '')) FROM generate_series(1, 1000) AS n;
 		});
 	}
-	$old->safe_psql('changed', $changes);
+	$old->safe_psql('changed', "$order_state $changes; $train; CALL snapshot_repack('')");
+	is($old->safe_psql('changed', "$packed AND stream_id LIKE 'order-%'"), '200', 'there are packed states');
 	my %rows = map { $_ => $old->safe_psql($_, $rows) } 'plain', 'changed';
 	is(scalar(split /\n/, $rows{plain}), 122, 'there are snapshots');
 	$old->stop;
@@ -179,6 +182,11 @@ foreach my $old_config (@old_configs)
 				}), "0\nt\nt\nt|t\n4\n1", "$database, $access: loads, saves and deletes");
 		}
 	}
+	is($new->safe_psql('changed', "$packed AND stream_id LIKE 'order-%'"), '200', 'packed states are packed');
+	is($new->safe_psql('changed', $wrong), '', '... and loaded');
+	is($new->safe_psql('changed', q{SELECT snapshot_save('order-new', 7, 1, order_state(7)); } . "$packed AND stream_id LIKE 'order-%'"), "t\n201", '... and so are new ones');
+	is($new->safe_psql('changed', q{SELECT number IS NOT NULL FROM snapshot_dictionary_train('order-', max_samples => 150); CALL snapshot_repack('order-'); } . "$packed AND stream_id LIKE 'order-%'"),
+		"t\n201\n201", '... by another dictionary, too');
 	my ($ret, $stdout, $stderr) = $new->psql('plain', q{SET client_min_messages = debug1; SELECT FROM snapshot_load('large', '{1}')});
 	like($stderr, qr/can take the direct way/, 'the direct way is open');
 	$new->stop;

@@ -14,6 +14,7 @@ use DBI;
 use Digest::MD5 qw(md5_hex);
 use KillServer;
 use List::Util qw(shuffle);
+use PackedStates;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -76,6 +77,23 @@ replayed(q{CALL snapshot_purge('cart-', '{2}')}, q{SELECT * FROM snapshot_census
 replayed('VACUUM FULL snapshot_store', $load, '2|"other"', 'the table rewritten');
 replayed('CREATE INDEX mine ON snapshot_store (created_at)', $load, '2|"other"', 'an index more');
 replayed('DROP INDEX mine; REINDEX TABLE snapshot_store', $load, '2|"other"', 'the key built anew');
+
+# Packed states: the reader has known none, one, and others as the primary has them
+
+my $loaded = "SELECT concat_ws(' ', ($packed), 'of', count(*), ($wrong)) FROM snapshot_store";
+my $orders = q{SELECT snapshot_save('order-train-' || n, n + %d, 1, order_state(n + %d)) FROM generate_series(1, 50) AS n};
+$primary->safe_psql('postgres', 'DELETE FROM snapshot_store');
+replayed("$order_state $take_packed; " . sprintf($orders, 0, 0), $loaded, '0 of 50', 'a column for packed states');
+replayed($train, $loaded, '0 of 200', 'a dictionary trained');
+replayed(sprintf($orders, 1000, 1000), $loaded, '50 of 200', '... by which saves are packed');
+replayed(q{CALL snapshot_repack('')}, $loaded, '200 of 200', '... and all others');
+replayed(q{BEGIN; SELECT number FROM snapshot_dictionary_train('order-', max_samples => 150); } . sprintf($orders, 2000, 2000) . '; COMMIT',
+	$loaded, '200 of 200', 'another one, and saves by it, in one transaction');
+replayed('SELECT snapshot_dictionary_retire(number) FROM snapshot_dictionaries() WHERE active; ' . sprintf($orders, 3000, 3000),
+	$loaded, '150 of 200', 'retired');
+replayed('VACUUM FULL snapshot_dictionary; REINDEX TABLE snapshot_dictionary', $loaded, '150 of 200', 'the table of dictionaries rewritten');
+is($reader->query_safe('SELECT count(*) FROM snapshot_dictionaries()'), '2', 'the standby: lists them');
+replayed(q{SELECT snapshot_delete(stream_id) FROM snapshot_store WHERE stream_id <> 'order-train-1'; SELECT snapshot_save('order-1', 2, 2, '"other"')}, $load, '2|"other"', 'as before');
 
 $reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
 is($reader->query_safe($load), '2|"other"', 'the standby: REPEATABLE READ');

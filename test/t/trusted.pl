@@ -12,6 +12,7 @@
 use strict;
 use warnings;
 
+use PackedStates;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -207,9 +208,12 @@ my $functions = q{pg_proc WHERE oid IN (SELECT objid FROM pg_depend WHERE classi
 is(as($superuser, 'shop', "SELECT DISTINCT proowner::regrole, prosecdef, proconfig, proacl FROM $functions"), "$superuser|f||",
 	'the functions are the superuser\'s; none is SECURITY DEFINER or has settings, and all may execute them');
 is(error_as('owner', 'shop', 'SELECT snapshot_stats_reset()'), '', '... but begin to count anew if they own the table');
-is(as($superuser, 'shop', "SELECT count(*) FROM $functions"), 17, '... all 17');
+is(as($superuser, 'shop', "SELECT count(*) FROM $functions"), 28, '... all 28');
 is(as($superuser, 'shop', q{SELECT relacl IS NULL FROM pg_class WHERE oid = 'snapshot_store'::regclass}), 't',
 	'nothing is granted on the table');
+is(as($superuser, 'shop', q{SELECT relowner::regrole, relacl IS NULL FROM pg_class WHERE oid = 'snapshot_dictionary'::regclass;
+	SELECT typowner::regrole FROM pg_type WHERE oid = 'snapshot_state'::regtype}), "$superuser|t $superuser",
+	'the type and the table of dictionaries are the superuser\'s, and nothing is granted on them');
 
 sub may_use
 {
@@ -228,6 +232,9 @@ is(error_as('owner', 'shop', sprintf $grant, 'public', 'app'), '', 'the owner gr
 may_use('app', 'shop', 'public', 'public');
 
 my @for_owners = (
+	[ 'BEGIN; ALTER TABLE snapshot_store ALTER state TYPE snapshot_state; ROLLBACK', 'must be owner of table snapshot_store' ],
+	[ 'SELECT * FROM snapshot_dictionaries()', 'must be owner of table snapshot_store' ],
+	[ q{CALL snapshot_repack('')}, 'must be owner of table snapshot_store' ],
 	[ 'ALTER TABLE snapshot_store ENABLE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY', 'must be owner of table snapshot_store' ],
 	[ 'CREATE INDEX mine ON snapshot_store (created_at)', 'must be owner of table snapshot_store' ],
 	[ 'TRUNCATE snapshot_store', 'permission denied for table snapshot_store' ],
@@ -235,6 +242,15 @@ my @for_owners = (
 	[ q{ALTER EXTENSION snapshot_store UPDATE TO '99.0'}, 'must be owner of extension snapshot_store' ],
 	[ 'DROP EXTENSION snapshot_store', 'must be owner of extension snapshot_store' ]);
 my @for_nobody = (
+	(map { [ $_, 'permission denied for table snapshot_dictionary' ] }
+		'SELECT * FROM snapshot_dictionary', 'DELETE FROM snapshot_dictionary', 'TRUNCATE snapshot_dictionary',
+		'UPDATE snapshot_dictionary SET active = false', 'COPY snapshot_dictionary TO STDOUT'),
+	[ 'SELECT * FROM snapshot_dictionary_part', 'permission denied for table snapshot_dictionary_part' ],
+	[ 'ALTER TABLE snapshot_dictionary DISABLE TRIGGER ALL', 'must be owner of table snapshot_dictionary' ],
+	[ 'ALTER EXTENSION snapshot_store DROP TABLE snapshot_dictionary', 'must be owner of table snapshot_dictionary' ],
+	[ 'ALTER EXTENSION snapshot_store DROP TYPE snapshot_state', 'must be owner of type snapshot_state' ],
+	[ 'CREATE CAST (bytea AS snapshot_state) WITHOUT FUNCTION', 'must be owner of type bytea or type snapshot_state' ],
+	[ 'CREATE CAST (snapshot_state AS bytea) WITHOUT FUNCTION', 'must be owner of type snapshot_state or type bytea' ],
 	[ 'ALTER FUNCTION snapshot_info(text) SECURITY DEFINER', 'must be owner of function snapshot_info' ],
 	[ 'DROP FUNCTION snapshot_info(text)', 'cannot drop function snapshot_info(text) because extension snapshot_store requires it' ],
 	[ 'ALTER EXTENSION snapshot_store DROP FUNCTION snapshot_info(text)', 'must be owner of function snapshot_info' ],
@@ -292,6 +308,7 @@ my @plants = (
 		"CREATE FUNCTION store.$signature RETURNS $type LANGUAGE plpgsql AS 'BEGIN PERFORM store.ran(''function $signature''); RETURN NULL; END'" }
 		[ 'octet_length(text)', 'int4' ], [ 'octet_length(anyelement)', 'int4' ], [ 'num_nonnulls(json, bytea)', 'int4' ],
 		[ 'pg_extension_config_dump(regclass, text)', 'text' ], [ 'pg_extension_config_dump(text, text)', 'text' ],
+		[ 'snapshot_state_to_json(json)', 'json' ],
 		[ 'clock_timestamp()', 'timestamptz' ], [ 'now()', 'timestamptz' ], [ 'unnest(text[])', 'text' ], [ 'unnest(int2[])', 'int2' ],
 		[ 'snapshot_save(text, int4, int4, text)', 'bool' ], [ 'snapshot_load(text, int4[])', 'json' ], [ 'snapshot_info(varchar)', 'int8' ]),
 	# operators
@@ -397,6 +414,51 @@ foreach my $thing (
 	is(as($superuser, 'hostile_owner', q{SELECT count(*) FROM pg_depend WHERE deptype = 'e'
 			AND refobjid <> (SELECT oid FROM pg_extension WHERE extname = 'plpgsql')}), '0', '... and nothing is left behind');
 	as('attacker', 'hostile_owner', $kind eq 'FUNCTION' ? "DROP $kind store.$name(" . ($definition =~ /\((.*?)\)/s)[0] . ')' : "DROP $kind store.$name");
+}
+
+# ... nor of what has a name that an update wants.
+as($superuser, 'hostile_owner', $order_state);
+as('owner', 'hostile_owner', q{CREATE EXTENSION snapshot_store SCHEMA store VERSION '1.0'});
+foreach my $thing (
+	[ 'TABLE', 'snapshot_dictionary', '(number pg_catalog.int8)', 'relation "snapshot_dictionary" already exists' ],
+	[ 'TYPE', 'snapshot_state', 'AS ENUM ()', 'type "snapshot_state" already exists' ],
+	[ 'DOMAIN', 'snapshot_state', 'AS pg_catalog.json', 'type "snapshot_state" already exists' ],
+	[ 'TABLE', 'snapshot_state', '()', 'type "snapshot_state" already exists' ],
+	[ 'VIEW', 'snapshot_stats', 'AS SELECT 1', 'relation "snapshot_stats" already exists' ],
+	[ 'FUNCTION', 'snapshot_dictionary_guard', q{() RETURNS pg_catalog.trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'},
+		'function "snapshot_dictionary_guard" already exists with same argument types' ],
+	[ 'FUNCTION', 'snapshot_dictionary_retire', q{(pg_catalog.int8) RETURNS pg_catalog.bool LANGUAGE sql AS 'SELECT true'},
+		'function "snapshot_dictionary_retire" already exists with same argument types' ])
+{
+	my ($kind, $name, $definition, $message) = @$thing;
+
+	as('attacker', 'hostile_owner', "CREATE $kind store.$name $definition");
+	is(error_as($_, 'hostile_owner', 'ALTER EXTENSION snapshot_store UPDATE'), $message,
+		lc($kind) . " $name is in the way of an update by $_") foreach $superuser, 'owner';
+	is(as($superuser, 'hostile_owner', q{SELECT extversion FROM pg_extension WHERE extname = 'snapshot_store'}), '1.0', '... which changes nothing');
+	as('attacker', 'hostile_owner', "DROP $kind store.$name");
+}
+
+# Then the table's owner takes what it brought, in the attacker's schema.
+{
+	my $offset = now_in_log();
+	as('owner', 'hostile_owner', 'ALTER EXTENSION snapshot_store UPDATE');
+	as('attacker', 'hostile_owner', q{
+		CREATE FUNCTION store.snapshot_state_in(text) RETURNS store.snapshot_state LANGUAGE plpgsql AS 'BEGIN PERFORM store.ran(''state''); RETURN NULL; END';
+		CREATE FUNCTION store.snapshot_dictionary_retire(int4) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM store.ran(''retire''); RETURN NULL; END'});
+	is(as('owner', 'hostile_owner', q{
+			SET search_path = pg_catalog;
+			ALTER TABLE store.snapshot_store ALTER state TYPE store.snapshot_state;
+			SELECT count(store.snapshot_save('order-' || n, n::int8, 1::int8, order_state(n::int8))) FROM generate_series(1, 100) AS n;
+			SELECT number IS NOT NULL FROM store.snapshot_dictionary_train('order-', NULL::int8, 1000::int4, 4096::int4, 1::int4, 10::int4);
+			CALL store.snapshot_repack('order-', 100::int4, NULL::int8);
+			SELECT count(*) FROM store.snapshot_store AS s, store.snapshot_load(stream_id, '{1}'::int8[], NULL::int8, NULL::timestamptz) AS l
+			WHERE pg_column_size(s.state) < 300 AND l.state::text = order_state(s.sequence_number)::text;
+			SELECT store.snapshot_dictionary_retire(number) FROM store.snapshot_dictionaries()} =~ s/order_state/public.order_state/gr),
+		'100 t 100 100 t', 'the owner takes packed states, trains, repacks and retires in an attacker\'s schema');
+	is_deeply([ ran_since($offset) ], [], '... and nothing that was planted has run');
+	is(as($superuser, 'hostile_owner', $bindings), '', '... nor is bound');
+	as($superuser, 'hostile_owner', 'DROP EXTENSION snapshot_store CASCADE');
 }
 
 # ---- 3. a hostile table -----------------------------------------------------
@@ -516,6 +578,10 @@ sub complaint
 	my ($script, $from) = @_;
 	my $table = qr/ALTER TABLE \@extschema\@\.snapshot_store/;
 	my $type = qr/pg_catalog\.\w+(\[\])?( COLLATE pg_catalog\."C")?/;
+	# What the script itself makes, since that must not have been there before.
+	my %made = map { $_ => 1 } $script =~ /^CREATE (?:TABLE|FUNCTION) (\@extschema\@\.\w+)/mg;
+	my $made = join '|', map { quotemeta } keys %made, 'nothing';
+	my $state = qr/\@extschema\@\.snapshot_state/;
 
 	$script =~ s/--.*$//gm;
 	$script =~ s{/\*.*?\*/}{}gs;
@@ -534,7 +600,13 @@ sub complaint
 		next if $statement eq '';
 		next if $statement =~ /^CREATE (FUNCTION|PROCEDURE) \@extschema\@\.\w+ ?\(.* AS 'MODULE_PATHNAME', '\w+' LANGUAGE C\b[A-Z0-9 ]*$/;
 		next if $statement =~ /^(ALTER|DROP) (FUNCTION|PROCEDURE) \@extschema\@\.\w+ ?\((?!.*\b(OWNER|SET)\b)/;
-		next if $statement =~ /^COMMENT ON (FUNCTION|PROCEDURE|VIEW|TABLE|COLUMN) \@extschema\@\./;
+		next if $statement =~ /^COMMENT ON (FUNCTION|PROCEDURE|VIEW|TABLE|COLUMN|TYPE) \@extschema\@\./;
+		next if $statement =~ /^CREATE TYPE $state( \( (?:(?:INPUT|OUTPUT|RECEIVE|SEND) = (?:$made), )+LIKE = pg_catalog\.\w+, STORAGE = \w+\))?$/;
+		next if $statement =~ /^CREATE CAST \((pg_catalog\.json AS $state\) WITHOUT FUNCTION|(pg_catalog\.jsonb AS $state|$state AS pg_catalog\.jsonb)\) WITH INOUT) AS ASSIGNMENT$/;
+		next if $statement =~ /^CREATE CAST \($state AS pg_catalog\.json\) WITH FUNCTION (?:$made)\($state\) AS IMPLICIT$/;
+		next if $statement =~ /^CREATE TABLE \@extschema\@\.\w+ \( (\w+ $type( NOT NULL)?, )+CONSTRAINT \w+ PRIMARY KEY \(\w+(, \w+)*\) ?\)( WITH \([^()]*\))?$/;
+		next if $statement =~ /^CREATE TRIGGER \w+ BEFORE [A-Z ]+ ON (?:$made) FOR EACH (STATEMENT|ROW) EXECUTE FUNCTION (?:$made)\(\)$/;
+		next if $statement =~ /^ALTER TABLE (?:$made) ((ENABLE (ALWAYS|REPLICA) TRIGGER \w+(, (?=E)|$))+|ALTER COLUMN \w+ SET STORAGE \w+)$/;
 		next if $statement =~ /^CREATE VIEW (\@extschema\@\.\w+) WITH \(security_invoker\) AS SELECT \* FROM \1\(\)$/;
 		next if $statement =~ /^GRANT SELECT ON \@extschema\@\.\w+ TO PUBLIC$/;
 		next if $statement =~ /^$table ADD COLUMN \w+ $type$/;
@@ -569,11 +641,16 @@ isnt(complaint($_, $versions[0]), '', "this would not: $_") foreach (
 	q{CREATE INDEX ON @extschema@.snapshot_store (created_at)},
 	q{CREATE TRIGGER t BEFORE INSERT ON @extschema@.snapshot_store EXECUTE FUNCTION f()},
 	q{REINDEX TABLE @extschema@.snapshot_store},
+	q{CREATE TYPE @extschema@.snapshot_state (INPUT = @extschema@.planted, OUTPUT = @extschema@.planted, LIKE = pg_catalog.json, STORAGE = extended)},
+	q{CREATE CAST (pg_catalog.bytea AS @extschema@.snapshot_state) WITHOUT FUNCTION AS ASSIGNMENT},
+	q{CREATE CAST (@extschema@.snapshot_state AS pg_catalog.json) WITH FUNCTION @extschema@.planted(@extschema@.snapshot_state) AS IMPLICIT},
+	q{CREATE TABLE @extschema@.t (number int8 NOT NULL, CONSTRAINT t_pkey PRIMARY KEY (number))},
+	q{ALTER TABLE @extschema@.planted ENABLE ALWAYS TRIGGER t},
 	q{ALTER TABLE snapshot_store ADD COLUMN next pg_catalog.text},
 	q{ALTER TABLE @extschema@.snapshot_store ADD COLUMN next text},
 	map { 'ALTER TABLE @extschema@.snapshot_store ' . $_ } (
 		'ADD COLUMN next pg_catalog.text DEFAULT 0', 'ADD COLUMN next pg_catalog.text NOT NULL',
-		'ADD COLUMN next pg_catalog.text, ADD CHECK (true)', 'ADD CONSTRAINT c CHECK (slot >= 0)', 'ADD CONSTRAINT c CHECK (slot >= 0) NOT VALID',
+		'ALTER COLUMN state TYPE @extschema@.snapshot_state', 'ADD COLUMN next pg_catalog.text, ADD CHECK (true)', 'ADD CONSTRAINT c CHECK (slot >= 0)', 'ADD CONSTRAINT c CHECK (slot >= 0) NOT VALID',
 		'ADD COLUMN next pg_catalog.float8 DEFAULT pg_catalog.random()', 'ALTER COLUMN slot TYPE pg_catalog.int4', 'ALTER COLUMN metadata SET NOT NULL', 'SET TABLESPACE t', 'OWNER TO @extowner@'));
 
 $node->stop;

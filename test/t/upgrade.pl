@@ -278,6 +278,20 @@ my @mistakes = (
 	"ALTER EXTENSION snapshot_store DROP FUNCTION $due",
 	"SELECT pg_catalog.pg_extension_config_dump('snapshot_store', 'WHERE slot = 0')",
 	'CREATE TABLE planted (a int)',
+	'ALTER TABLE snapshot_store ALTER COLUMN state TYPE snapshot_state',
+	'ALTER TABLE snapshot_dictionary RESET (user_catalog_table)',
+	'ALTER TABLE snapshot_dictionary ENABLE TRIGGER snapshot_dictionary_guard_truncate',
+	'ALTER TABLE snapshot_dictionary_part DISABLE TRIGGER snapshot_dictionary_guard_replica',
+	'ALTER TABLE snapshot_dictionary_part ALTER COLUMN content SET STORAGE EXTENDED',
+	'ALTER TABLE snapshot_dictionary OWNER TO other',
+	'GRANT SELECT ON snapshot_dictionary TO app',
+	'DROP TRIGGER snapshot_dictionary_guard ON snapshot_dictionary',
+	'ALTER TYPE snapshot_state SET (STORAGE = external)',
+	'ALTER TYPE snapshot_state OWNER TO other',
+	'ALTER TYPE snapshot_state SET (RECEIVE = NONE)',
+	'DROP CAST (jsonb AS snapshot_state)',
+	'DROP CAST (snapshot_state AS jsonb); CREATE CAST (snapshot_state AS jsonb) WITH INOUT AS IMPLICIT',
+	'DROP CAST (jsonb AS snapshot_state); CREATE CAST (jsonb AS snapshot_state) WITH INOUT',
 	q{CREATE TYPE planted AS ENUM ('a')});
 
 # All in one session, since a version's name is all that they differ in.

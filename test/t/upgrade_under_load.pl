@@ -125,6 +125,13 @@ sub try
 	return $answer // 'error ' . ($session->errstr // $@) =~ s/^ERROR: *|\n.*//gsr;
 }
 
+# The state of a sequence number, that can be packed.
+sub state_of
+{
+	my ($n) = @_;
+	return "[$n, \"what all states of these workers have in common, word by word, and that is why they can be packed\"]";
+}
+
 # A round of calls, each with the answer that it must give.  "last" has for each stream the sequence number
 # of the last save that was answered with true.
 sub make_round
@@ -143,18 +150,18 @@ sub make_round
 	my $save = 'SELECT snapshot_save($1, $2, $3, $4)';
 	my $load = q{SELECT sequence_number, state FROM snapshot_load($1, '{1}')};
 	my $load_many = q{SELECT stream_id, sequence_number FROM snapshot_load_many($1, '{1}')};
-	my $kept = sub { exists $last->{ $_[0] } ? "$last->{$_[0]}|[$last->{$_[0]}]" : '' };
+	my $kept = sub { exists $last->{ $_[0] } ? "$last->{$_[0]}|" . state_of($last->{$_[0]}) : '' };
 
 	# What was saved when another library or version was there is there.
 	$expect->($kept->($stream), $load, $stream);
 	$expect->(join(' ', map { "$_|$last->{$_}" } grep { exists $last->{$_} } @batch), $load_many, \@batch);
 
-	$expect->(1, $save, $stream, $n, 1, "[$n]");
+	$expect->(1, $save, $stream, $n, 1, state_of($n));
 	$last->{$stream} = $n;
 	$expect->(0, $save, $stream, $n - 1, 1, '[0]');
-	$expect->("$n|[$n]", $load, $stream);
+	$expect->("$n|" . state_of($n), $load, $stream);
 	$expect->("$n|1", 'SELECT sequence_number, state_schema_version FROM snapshot_info($1)', $stream);
-	$expect->(3, q{SELECT count(*) FROM snapshot_save_many($1, $2, '{1,1,1}', $3) WHERE stored}, \@batch, [ ($n) x 3 ], [ ("[$n]") x 3 ]);
+	$expect->(3, q{SELECT count(*) FROM snapshot_save_many($1, $2, '{1,1,1}', $3) WHERE stored}, \@batch, [ ($n) x 3 ], [ (state_of($n)) x 3 ]);
 	$last->{$_} = $n foreach @batch;
 	$expect->(scalar(keys %$last), "SELECT count(*) FROM snapshot_outdated('$name/', '{2}')");
 	$expect->('1|' . (keys %$last) . '|' . (keys %$last), "SELECT * FROM snapshot_census('$name/')");
@@ -164,7 +171,7 @@ sub make_round
 		delete $last->{$stream};
 		$expect->('', $load, $stream);
 	}
-	$expect->(1, $save, "$name/of 2", $n, 2, "[$n]");
+	$expect->(1, $save, "$name/of 2", $n, 2, state_of($n));
 	$expect->(1, "CALL snapshot_purge('$name/', '{1}')");
 	$expect->('', 'SELECT state FROM snapshot_load($1, $2)', "$name/of 2", '{2}');
 	return @problems;
@@ -346,6 +353,20 @@ is(join(' ', map { $_->{updated} } @workers), '1 1 1 1', '... which all have met
 $node->safe_psql('used', 'ALTER TABLE snapshot_store SET (fillfactor = 65)');
 next_step('... nor when the table has changed');
 
+# States begin to be packed, and are what they were to all sessions.
+my $count = q{SELECT count(*) FROM snapshot_store WHERE pg_column_size(state) < 80 AND octet_length(state::text) > 80};
+$node->safe_psql('used', 'ALTER TABLE snapshot_store ALTER state TYPE snapshot_state');
+next_step('... nor when its column may hold packed states');
+$node->safe_psql('used', sprintf q{
+	BEGIN;
+	SELECT snapshot_save('train-' || n, n, 1, replace('%s', '0', n::text)::json) FROM generate_series(1000, 1100) AS n \g /dev/null
+	SELECT FROM snapshot_dictionary_train('');
+	DELETE FROM snapshot_store WHERE stream_id LIKE 'train-%%';
+	COMMIT;
+	CALL snapshot_repack('')}, state_of(0));
+next_step('... nor when they are packed');
+cmp_ok($node->safe_psql('used', $count), '>', 0, '... which they are');
+
 kill 'USR1', map { $_->{pid} } grep { $_->{keeps_session} } @workers;
 listen_until(sub { !$_->{replaced} });
 next_step('in a new session all is well');
@@ -365,8 +386,10 @@ $node->safe_psql('fresh', $create);
 $node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr('used') ], 'a dump of it');
 $node->command_ok([ 'psql', '-Xqv', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('restored') ], '... is restored');
 is($node->safe_psql('restored', $rows), join("\n", sort @kept), '... with its rows');
-foreach my $database ('used', 'restored')
+foreach my $database ('restored', 'used')
 {
+	# A dump has json for packed states.
+	$node->safe_psql('fresh', 'ALTER TABLE snapshot_store ALTER state TYPE snapshot_state') if $database eq 'used';
 	equal_descriptions(description($node, $database), description($node, 'fresh'), "$database: it equals a fresh install of $next");
 	is($node->safe_psql($database, 'SELECT count(*) FROM due'), scalar(@kept), '... and a view calls the function that was replaced');
 }

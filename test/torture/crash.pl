@@ -13,6 +13,9 @@
 #   its checksum, by plain SELECT and loaded on both access paths, and
 #   pg_amcheck finds nothing.
 #
+# Meanwhile dictionaries are trained and retired, and states packed by them and
+# anew: none of that is waited for, and a state that survives has its dictionary.
+#
 # synchronous_commit is off and the WAL writer sleeps, so WAL is written only
 # because the store insists, or because somebody else's flush takes it along.
 # Lest the latter hide a flush that is missing, the last transactions before the
@@ -59,7 +62,8 @@ recovery_init_sync_method = syncfs
 log_statement = none
 });
 $node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION snapshot_store; CREATE EXTENSION amcheck');
+$node->safe_psql('postgres', q{CREATE EXTENSION snapshot_store; CREATE EXTENSION amcheck;
+	ALTER TABLE snapshot_store ALTER state TYPE snapshot_state});
 
 # What the table should hold: for each writer a hash from its streams to their
 # rows, those saved last first.  A row is written "stream version sequence kind".
@@ -69,7 +73,7 @@ my %highest;         # acknowledged sequence numbers of the shared streams
 my %limit;           # how many rows a stream may have
 my $last_sequence_number = 0;
 my ($keep, $keep_versions);
-my %count = map { $_ => 0 } qw(crashes saves deletions purges transactions took_effect not streams states);
+my %count = map { $_ => 0 } qw(crashes saves deletions purges transactions took_effect not streams states packed trained retired repacked);
 
 # ---- states -----------------------------------------------------------------------------
 
@@ -83,6 +87,9 @@ sub random_bytes
 	return substr $pool{$kind}, int rand(50_000 - $length), $length;
 }
 
+# What all states have in common, for dictionaries.
+my $common = join ', ', map { qq("attribute_$_", "of the value $_$_") } 1 .. 20;
+
 # A state names its row and begins with a checksum of all that follows: small,
 # compressed in line, in the TOAST table, or compressed there.
 sub state_of
@@ -94,7 +101,7 @@ sub state_of
 	  : $chance < 0.75 ? random_bytes($kind, 100) x (100 + rand 300)
 	  : $chance < 0.9 ? random_bytes($kind, 5000 + int rand 15_000)
 	  : random_bytes($kind, 6000) x 4;
-	my $rest = qq(", "$row", "$bytes"]);
+	my $rest = qq(", "$row", "$bytes", $common]);
 
 	return '["' . md5_hex($rest) . $rest;
 }
@@ -220,7 +227,12 @@ sub make
 	}
 	return $session->selectrow_array('SELECT snapshot_delete(?, ?)', undef, $name, $more[0])
 	  if $what eq 'delete';
-	$session->do("CALL snapshot_purge('$name', '{$more[0]}')");
+	# It passes over what is locked, as by a repack.
+	do
+	{
+		$session->do("CALL snapshot_purge('$name', '{$more[0]}')");
+	} while $session->selectrow_array('SELECT count(*) FROM snapshot_store WHERE starts_with(stream_id, $1) AND state_schema_version <> $2',
+		undef, $name, $more[0]);
 	return 'done';
 }
 
@@ -317,6 +329,46 @@ sub write_and_report
 	POSIX::_exit(0);
 }
 
+# Another one, which trains, retires and repacks, and never waits for the disk,
+# lest it flush what the writers should have flushed.
+sub train_and_report
+{
+	my ($report) = @_;
+	my $session;
+
+	srand $seed + 1000 * $count{crashes} + 999;
+	eval {
+		$session = connect_to_server();
+		$session->do("SET $_") foreach 'client_min_messages = error', 'snapshot_store.durable = off';
+		while (1)
+		{
+			my $prefix = ('', map { "w$_/" } 0 .. 2)[ rand 4 ];
+			my $choice = rand;
+			my $done =
+			  $choice < 0.4 ? ask($session, 'repacked', "CALL snapshot_repack('$prefix', " . (1 + int rand 50) . ')')
+			  : $choice < 0.9 ? ask($session, 'trained', "SELECT count(number) FROM snapshot_dictionary_train('$prefix', max_samples => " . (50 + int rand 50) . ')')
+			  : ask($session, 'retired', q{
+				SELECT count(*) FROM (SELECT snapshot_dictionary_retire(number) FROM snapshot_dictionaries() WHERE active ORDER BY random() LIMIT 1) AS r});
+			syswrite $report, "trainer ends $done\n";
+		}
+	};
+	if ($@ && (!$session || $session->ping))
+	{
+		syswrite $report, "trainer fails " . ($@ =~ s/\n/ /gr) . "\n";
+	}
+	POSIX::_exit(0);
+}
+
+# What was done and how often; too few states are no dictionary.
+sub ask
+{
+	my ($session, $what, $statement) = @_;
+	my ($times) = eval { $session->selectrow_array($statement) };
+
+	die $@ if $@ && $session->state ne '55000';
+	return "$what " . ($times // 0);
+}
+
 # ---- a cycle ----------------------------------------------------------------------------
 
 my @problems;
@@ -325,9 +377,15 @@ my @problems;
 sub hear
 {
 	my ($line) = @_;
-	my ($writer, $what, $rest) = $line =~ /^(\d+) (begins|ends|fails) (.*)$/s;
+	my ($writer, $what, $rest) = $line =~ /^(\d+|trainer) (begins|ends|fails) (.*)$/s;
 
 	chomp $rest;
+	if ($writer eq 'trainer' && $what eq 'ends')
+	{
+		my ($done, $times) = split / /, $rest;
+		$count{$done} += $times;
+		return;
+	}
 	if ($what eq 'fails')
 	{
 		push @problems, "writer $writer: $rest";
@@ -392,10 +450,11 @@ sub work_and_crash
 		if ($pid == 0)
 		{
 			close $reports;
+			train_and_report($report) if $_ == $writers;
 			write_and_report($_, $report, $durable);
 		}
 		$pid
-	} 0 .. $writers - 1;
+	} 0 .. $writers;
 	close $report;
 
 	while (my $line = <$reports>)
@@ -456,6 +515,9 @@ sub compare
 		SELECT stream_id, state_schema_version, sequence_number, CASE WHEN state IS NULL THEN 'bytea' ELSE 'json' END,
 			   coalesce(convert_to(state::text, 'UTF8'), state_bytea)
 		FROM snapshot_store});
+	# What is stored in less than what is common to all.
+	$count{packed} += $session->selectrow_array(qq{
+		SELECT count(*) FROM snapshot_store WHERE octet_length(state::text) < 1800 AND pg_column_size(state) < octet_length(state::text) - } . length($common) / 2);
 
 	foreach my $path (qw(auto sql))
 	{
@@ -529,7 +591,7 @@ foreach my $cycle (1 .. $cycles)
 	compare();
 	ok(!@problems, "crash $cycle, in $last_sort, keep $keep, keep_versions $keep_versions: nothing acknowledged is lost")
 	  or diag join "\n", scalar(@problems) . ' problems', grep { defined } @problems[ 0 .. 19 ];
-	$node->command_ok([ qw(pg_amcheck --heapallindexed --rootdescend --table=snapshot_store postgres) ],
+	$node->command_ok([ qw(pg_amcheck --heapallindexed --rootdescend --table=snapshot_store --table=snapshot_dictionary postgres) ],
 		"crash $cycle: pg_amcheck finds nothing");
 }
 
@@ -537,6 +599,10 @@ note "counted: $count{crashes} crashes; acknowledged: $count{transactions} trans
   . "$count{deletions} snapshots deleted, $count{purges} purges";
 note "counted: after them $count{streams} streams checked, $count{states} states; of the transactions under way "
   . "$count{took_effect} took effect, $count{not} did not";
+
+note "counted: $count{trained} dictionaries trained, $count{retired} retired, $count{repacked} states repacked; of the states after crashes "
+  . "$count{packed} were packed";
+cmp_ok($count{packed}, '>', 0, 'there were packed states to be lost');
 
 # Without the flush it does lose something.
 my %lost = (saves => 0, deletions => 0);

@@ -13,7 +13,8 @@
 # Each answer is compared to the letter with that of a model: the rule of
 # retention and the table of errors, written down once more below.  An error
 # must be one that the arguments call for; an answer must be the model's; and
-# after each batch the table must hold what the model says.
+# after each batch the table must hold what the model says.  Meanwhile its states
+# become packed ones, by one dictionary or another, and plain again.
 #
 # SEED repeats a run.
 use strict;
@@ -913,6 +914,32 @@ sub huge_arrays
 	return $answer =~ /^1 12000 12000 12000 12000 12000$/ ? undef : "huge arrays: $answer";
 }
 
+# What the model knows nothing of, since it changes nothing.
+my $repacked = 0;
+
+sub pack_states
+{
+	my $prefix = pick(q{''}, q{''}, map { $_->{sql} } @{ $pool{prefix} }[ 0 .. GOOD_ROWS - 1 ]);
+	my @steps = (
+		[ 0.1, 'column', q{ALTER TABLE snapshot_store ALTER state TYPE } . pick('json', ('snapshot_state') x 4) ],
+		[ 0.2, 'retire', 'SELECT snapshot_dictionary_retire(number) FROM snapshot_dictionaries() WHERE active ORDER BY random() LIMIT 1' ],
+		[ 0.5, 'train', "SELECT number FROM snapshot_dictionary_train($prefix, max_size => 4096, min_samples => 2)" ],
+		[ 0.5, 'repack', "CALL snapshot_repack($prefix, " . pick(1, 7, 1000) . ')' ]);
+
+	local $SIG{__WARN__} = sub { };
+	foreach my $step (grep { chance($_->[0]) } @steps)
+	{
+		my (undef, $what, $statement) = @$step;
+
+		# Too few states are no dictionary, and json is not packed.
+		my ($done) = eval { $statement =~ /^ALTER/ ? $dbh->do($statement) : $dbh->selectrow_array($statement) };
+		die "$statement: $@" if $@ && $dbh->state ne '55000';
+		$counted{"dictionary, $what"}{ $@ ? 'E55000' : 'ok' }++;
+		$repacked += $done // 0 if $what eq 'repack';
+	}
+	return compare_tables();
+}
+
 # ---- a database -------------------------------------------------------------------------
 
 my $node = PostgreSQL::Test::Cluster->new('main');
@@ -1026,6 +1053,13 @@ sub set_up
 				RETURN r;
 			END \$\$");
 	}
+	# States of the pool, and others that are alike, make the first dictionary.
+	$dbh->do(q{ALTER TABLE snapshot_store ALTER state TYPE snapshot_state;
+		INSERT INTO snapshot_store SELECT 'train-' || n, 0, 1, 1, now(), json FROM pool_external WHERE json IS NOT NULL;
+		INSERT INTO snapshot_store SELECT 'train-' || n, 0, 1, 1, now(), json_build_object('number', n, 'words', repeat('one like the other ', 5))
+			FROM generate_series(1001, 1100) AS n;
+		SELECT FROM snapshot_dictionary_train('', max_size => 4096, min_samples => 2);
+		DELETE FROM snapshot_store});
 	$dbh->do('SET client_min_messages = notice');
 }
 
@@ -1054,6 +1088,7 @@ foreach my $i (0 .. $#databases)
 	{
 		change_settings();
 		$wrong = eval { chance(0.15) ? statements() : batch() };
+		$wrong = eval { pack_states() } unless $wrong || $@ || $setting{read_only};
 		$wrong = "the session broke, after: $setting{sql}\n$@" if $@;
 		$dbh->do('VACUUM snapshot_store') if !$wrong && chance(0.1) && !$setting{read_only};
 	}
@@ -1063,6 +1098,8 @@ foreach my $i (0 .. $#databases)
 	eval { $dbh->disconnect };
 }
 
+note('counted: ' . join ', ', map { my $what = $_; map { "$what $_ $counted{$what}{$_}" } sort keys %{ $counted{$what} } } grep { /dictionary/ } sort keys %counted);
+cmp_ok($repacked, '>', 0, "states were packed and unpacked: $repacked");
 foreach my $name (sort keys %functions)
 {
 	my $outcomes = $counted{$name};

@@ -12,8 +12,9 @@
 #   - no load returns a stream or a schema version that was not asked for;
 #   - both ways, from the same state, give the same answer and the same table;
 #   - on a table, upkeep counts and lists what plain SQL does;
-#   - at the end, with a plain table, everything is right, in new sessions and
-#     in those that have lived through it.
+#   - what they do with packed states and dictionaries, no state is damaged;
+#   - at the end, with a plain table, everything is right, packed states too, in
+#     new sessions and in those that have lived through it.
 #
 # SEED repeats a run, as far as the scheduler allows.  Its episode n is the first
 # of the run with SEED + n; EPISODES=1 makes it the only one.
@@ -230,8 +231,9 @@ sub call
 	my $rows = run($session, $sql);
 
 	$counted{statements}++;
-	$counted{"snapshot_$1"}++ while $sql =~ /\bsnapshot_(save|load|info|due|delete|census|outdated|purge)\b/g;
+	$counted{"snapshot_$1"}++ while $sql =~ /\bsnapshot_(save|load|info|due|delete|census|outdated|purge|repack|dictionary_\w+)\b/g;
 	wrong('an internal error') if $session->{state} eq 'XX000' && $session->{error} !~ /$internal/m;
+	wrong('a packed state was planted') if $session->{error} =~ /packed state is damaged|has another content|dictionary -?\d+ does not exist/;
 	$counted{'statements that were timed out'}++ if $session->{overrun};
 	check_time($session, $sql) if $session->{overrun} > PATIENCE;
 
@@ -368,8 +370,25 @@ my $plain = q{
 	SET snapshot_store.keep_versions = 1;
 	CALL plain.snapshot_purge('', '{3}');
 	SELECT stream_id || slot FROM plain.snapshot_store;
-	SELECT plain.snapshot_save('a', 9, 1, '9')};
-my $right = '1 0 1 0 1 1 6 5 ca 7 6 1 4 bcd 1 1 1 2 3 a0 1';
+	SELECT plain.snapshot_save('a', 9, 1, '9');
+	SELECT plain.snapshot_save('kind-1', 1, 1, evil_state(1));
+	SELECT count(*) FROM plain.snapshot_store WHERE pg_column_size(state) < octet_length(state::text) / 2;
+	SELECT count(*) FROM plain.snapshot_load('kind-1', '{1}') WHERE state::text = evil_state(1)::text};
+my $right = '1 0 1 0 1 1 6 5 ca 7 6 1 4 bcd 1 1 1 2 3 a0 1 1 1 1';
+# What may be packed, and what packs it.
+my $kind = q{pg_catalog.json_build_object('n', %s, 'some', 'words that every state of the kind has in it, one like the other', 'list', '{1,2,3,4,5,6,7,8,9}'::pg_catalog.int4[])};
+$plain =~ s/evil_state\((\d)\)/sprintf $kind, $1/ge;
+$kind = sprintf $kind, 'g';
+$rule{kind} = [$kind];
+sub take_packed
+{
+	my ($session, $schema) = @_;
+
+	run($session, "ALTER TABLE $schema.snapshot_store ALTER state TYPE $schema.snapshot_state");
+	run($session, "INSERT INTO $schema.snapshot_store SELECT 'kind-' || g, 0, 1, g, now(), $kind FROM generate_series(1, 60) AS g");
+	run($session, "SELECT FROM $schema.snapshot_dictionary_train('kind-', max_size => 1024)");
+	wrong('no dictionary was trained') if $session->{state} ne '00000';
+}
 
 sub check_plain
 {
@@ -411,6 +430,11 @@ sub episode
 	$admin = session('admin', undef, 60);
 	my $ddl = session('ddl', 'owner', 2, 'lock_timeout=500');
 	run($ddl, "CREATE SCHEMA $store; GRANT USAGE ON SCHEMA $store TO app; CREATE EXTENSION snapshot_store SCHEMA $store; GRANT ALL ON $store.snapshot_store TO app");
+	if (chance(0.5))
+	{
+		take_packed($ddl, $store);
+		run($ddl, "CALL $store.snapshot_repack('')") if chance(0.7);
+	}
 	my @callers = (random_session('owner', 'owner'), random_session('app', 'app'));
 
 	foreach (1 .. 4 + rand 14)
@@ -451,6 +475,7 @@ sub episode
 	# A plain table again.
 	run($admin, "DROP EXTENSION IF EXISTS snapshot_store CASCADE; ALTER DATABASE $database OWNER TO owner");
 	run($ddl, 'SET ROLE owner; CREATE SCHEMA plain; CREATE EXTENSION snapshot_store SCHEMA plain; GRANT USAGE ON SCHEMA plain TO app; GRANT ALL ON plain.snapshot_store TO app');
+	take_packed($ddl, 'plain');
 	check_plain($_) foreach @callers, session('new', 'owner', TIMEOUT), session('new app', 'app', TIMEOUT);
 	wrong('the server has restarted') if !$admin->{dbh}->ping;
 }
@@ -487,6 +512,8 @@ alteration:
 	CREATE DOMAIN evil.d%n AS <type> CHECK (<lie>); ALTER TABLE <table> <loosen>, ALTER %c TYPE evil.d%n USING %c::text::evil.d%n
 	CREATE DOMAIN evil.d%n AS <type>; ALTER TABLE <table> <loosen>, ALTER %c TYPE evil.d%n USING %c::text::evil.d%n; ALTER DOMAIN evil.d%n ADD CHECK (<lie>) NOT VALID
 	2x <index> | 2x <trigger> | 3x <write> | 6x <view> | 2x <replace> | 2x ALTER TABLE <table> <loosen>; <write> | <drop> | <plant>
+	4x ALTER TABLE <table> ALTER state TYPE <store>.snapshot_state | ALTER TABLE <table> ALTER state TYPE json
+	ALTER TABLE <table> <loosen>, ALTER %c TYPE <store>.snapshot_state USING <'json>::<store>.snapshot_state
 table: <store>.snapshot_store
 any: 4x <table> | <store>.kept
 
@@ -517,7 +544,7 @@ retype:
 type:
 	text | varchar | varchar(3) | char(3) | name | bytea | int2 | int4 | int8 | numeric | numeric(5,-2) | float8 | bool | oid | timestamptz
 	timestamptz(0) | timestamp | date | interval | json | jsonb | text[] | int8[] | evil.mood | evil.pair | evil.short | evil.whole
-	evil.moment | evil.cheat
+	evil.moment | evil.cheat | <store>.snapshot_state | <store>.snapshot_state[]
 collation: "C" | "POSIX" | "default" | 2x evil.no_case | evil.no_accent | evil.icu
 
 # Not its functions may write to the table: they run in the middle of INSERT ... ON CONFLICT, and if they update the
@@ -594,7 +621,7 @@ good_slot: 4x g::int2 | 0::int2
 good_state_schema_version: 2x g::int8 | 1::int8 | g % 3
 good_sequence_number: g::int8 | 7::int8
 good_created_at: now() | '2020-01-01'::timestamptz + g * interval '1 s'
-good_state: 2x '{}'::json | NULL::json | to_json(repeat('x', 5000))
+good_state: 2x '{}'::json | NULL::json | to_json(repeat('x', 5000)) | 2x <kind>
 good_state_bytea: 3x NULL::bytea | '\x00'::bytea
 good_metadata: NULL::jsonb | '{}'::jsonb
 stream_id:
@@ -637,7 +664,7 @@ write:
 	INSERT INTO <any> SELECT 'a', g, 40000 + g, 1, now(), '{}' FROM generate_series(<least>, 32767) g
 	INSERT INTO <any> SELECT 'a', g, -2 - g, 1, now(), '{}' FROM generate_series(0, <count>) g
 	UPDATE <any> SET %c = <%c> FROM (SELECT 1) AS s (g) | UPDATE <any> SET slot = slot + 1 | DELETE FROM <any> | DELETE FROM <any> WHERE <lie>
-	TRUNCATE <any>
+	TRUNCATE <any> | INSERT INTO <any> SELECT 'kind-' || g, 0, 1, g, now(), <kind> FROM generate_series(1, 60) AS g ON CONFLICT DO NOTHING
 
 drop:
 	DROP EXTENSION snapshot_store | 4x DROP EXTENSION snapshot_store CASCADE
@@ -651,6 +678,11 @@ drop:
 	ALTER FUNCTION <store>.snapshot_due(text, int8[], int8, int8) RENAME TO f%n | DROP TABLE <any> CASCADE | DROP VIEW <table> CASCADE
 	DROP TYPE <store>.loaded_snapshot CASCADE | ALTER TYPE <store>.loaded_snapshot ADD ATTRIBUTE more int
 	ALTER TYPE <store>.loaded_snapshot ALTER ATTRIBUTE state TYPE text | ALTER TYPE <store>.loaded_snapshot RENAME TO t%n
+	DROP TYPE <store>.snapshot_state CASCADE | ALTER TYPE <store>.snapshot_state RENAME TO t%n | ALTER TYPE <store>.snapshot_state SET SCHEMA evil
+	ALTER EXTENSION snapshot_store DROP TYPE <store>.snapshot_state | DROP TABLE <store>.snapshot_dictionary CASCADE
+	ALTER EXTENSION snapshot_store DROP TABLE <store>.snapshot_dictionary | DELETE FROM <store>.snapshot_dictionary | TRUNCATE <store>.snapshot_dictionary
+	ALTER TABLE <store>.snapshot_dictionary DISABLE TRIGGER ALL | ALTER TABLE <store>.snapshot_dictionary RENAME TO n%n | LOCK TABLE <store>.snapshot_dictionary
+	CREATE CAST (bytea AS <store>.snapshot_state) WITHOUT FUNCTION | CREATE CAST (text AS <store>.snapshot_state) WITHOUT FUNCTION
 	DROP FUNCTION evil.act(text) CASCADE | DROP FUNCTION evil.rows(text) CASCADE | DROP TYPE evil.row CASCADE | DROP SCHEMA evil CASCADE
 	DROP OWNED BY app | REASSIGN OWNED BY owner TO app | REVOKE ALL ON <table> FROM app, owner | REVOKE USAGE ON SCHEMA <store> FROM app
 	GRANT ALL ON <table> TO app, owner | GRANT SELECT (stream_id, slot), UPDATE (slot) ON <table> TO app
@@ -659,6 +691,8 @@ plant:
 	CREATE OPERATOR <planted>.>= (FUNCTION = evil.same, LEFTARG = int8, RIGHTARG = int8)
 	CREATE FUNCTION <planted>.octet_length(text) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'
 	CREATE FUNCTION <store>.snapshot_load(text, int4[]) RETURNS int LANGUAGE sql AS 'SELECT 1'
+	CREATE DOMAIN evil.snapshot_state AS json CHECK (<lie>) | CREATE DOMAIN evil.d%n AS <store>.snapshot_state CHECK (<lie>)
+	CREATE CAST (evil.mood AS <store>.snapshot_state) WITH INOUT AS IMPLICIT | CREATE TABLE evil.snapshot_dictionary (number int8)
 	CREATE DOMAIN <planted>.int8 AS pg_catalog.int8 CHECK (<lie>) | CREATE CAST (evil.mood AS text) WITH FUNCTION evil.mood_text AS IMPLICIT
 	CREATE CAST (evil.mood AS int8) WITH FUNCTION evil.mood_int8 AS IMPLICIT | ALTER DATABASE <database> SET search_path = evil, <store>
 	ALTER DATABASE <database> SET snapshot_store.keep = 3
@@ -667,6 +701,8 @@ planted: evil | <store>
 form:
 	8x <query> | 3x CALL <store>.snapshot_purge(<prefix>, <versions>, NULL, NULL, <batch>)
 	CALL <store>.snapshot_purge(<prefix>, max_created_at => 'infinity')
+	4x CALL <store>.snapshot_repack(<prefix>, <batch>) | DO $d$ DECLARE n int8; BEGIN CALL <store>.snapshot_repack(<prefix>, 1, n); ROLLBACK; CALL <store>.snapshot_repack(<prefix>, 7, n); END $d$
+	SELECT state->>'n', state::jsonb, state::text::<store>.snapshot_state FROM <table>
 	DO $d$ DECLARE n int8; BEGIN CALL <store>.snapshot_purge(<prefix>, <versions>, NULL, NULL, 1, n); COMMIT; CALL <store>.snapshot_purge(<prefix>, <versions>, deleted => n); END $d$
 	EXPLAIN (ANALYZE, COSTS OFF) <query> | 4x EXECUTE p<prepared> | SELECT <store>.<writing> FROM generate_series(1, 3)
 	SELECT <store>.<reading> FROM generate_series(1, 3) | SELECT * FROM generate_series(1, 3), LATERAL (<query> OFFSET 0) q
@@ -691,15 +727,19 @@ writing:
 	snapshot_save_many('{a,c,d}'::text[], ARRAY[<number>, <number>, <number>], ARRAY[<version>, <version>, <version>], ARRAY[<json>, <json>, <json>], NULL, ARRAY[<time>, <time>, <time>], <replace>)
 	snapshot_save_many_bytea('{d,a}'::text[], ARRAY[<number>, <number>], ARRAY[<version>, <version>], ARRAY[<bytea>, <bytea>], ARRAY[<given_metadata>, <given_metadata>], ARRAY[<time>, <time>], <replace>)
 	snapshot_delete(<a_stream>) | snapshot_delete(<a_stream>, 5, NULL, 0, '-infinity')
+	2x snapshot_dictionary_train(<prefix>, <trained>) | snapshot_dictionary_retire((SELECT max(number) FROM <store>.snapshot_dictionaries()))
 reading:
 	3x snapshot_load(<a_stream>, <versions>) | snapshot_load(<a_stream>, <versions>, <number>, 'infinity')
 	2x snapshot_load_bytea(<a_stream>, <versions>) | snapshot_load_many(<streams>, <versions>)
 	2x snapshot_load_many_bytea(<streams>, <versions>) | snapshot_info(<a_stream>) | snapshot_due(<a_stream>, <versions>, 100, 1)
 	snapshot_should_take(5, 4, 1) | 2x snapshot_census(<prefix>) | snapshot_outdated(<prefix>, <versions>)
-	snapshot_outdated(<prefix>, <versions>, 2, <a_stream>)
+	snapshot_outdated(<prefix>, <versions>, 2, <a_stream>) | snapshot_dictionary_estimate(<prefix>, <trained>) | snapshot_dictionaries()
+	3x snapshot_load(<kept_stream>, <versions>)
+trained: NULL::int8, 100, 1024, 1, 2 | 1::int8, 40, 1024, 3, 1
+kept_stream: 'kind-1'::text | 'kind-7'::text
 a_stream: 6x 'a'::text | 'b'::text | 'A'::text | 'a1'::text
 streams: '{a}'::text[] | '{a,b}'::text[] | '{b,A,a}'::text[]
-prefix: 3x ''::text | 'a'::text | 'b'::text
+prefix: 3x ''::text | 'a'::text | 'b'::text | 2x 'kind-'::text
 number: 1::int8 | 2::int8 | 3::int8 | 2x 7::int8 | 0::int8 | 9223372036854775807
 version: 3x 1::int8 | 2::int8 | 3::int8 | 0::int8 | 4294967295
 versions: 2x '{1}'::int8[] | '{2}'::int8[] | '{1,2}'::int8[] | '{1,2,3}'::int8[] | '{0,1}'::int8[] | '{4294967295}'::int8[] | '{}'::int8[]

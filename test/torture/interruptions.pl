@@ -6,7 +6,8 @@
 # 2. Each way to end the wait for a row lock, on each access path.
 # 3. The n-th allocation of memory fails, for n = 1, 2, 3, ... until the call
 #    makes it through, for every function, on each access path, in sessions
-#    that are new, warm, and have just been told to forget what they know.
+#    that are new, warm, and have just been told to forget what they know; with
+#    and without packed states, whose library allocates for itself.
 #
 # After an interruption the same session, sometimes the same transaction, goes
 # on and has to give right answers; each state carries its own checksum.  After
@@ -62,6 +63,7 @@ system_or_bail('gcc', '-shared', '-fPIC', '-O1', '-Wl,-z,lazy', '-I', $headers,
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION amcheck;
 	CREATE EXTENSION snapshot_store;
+	ALTER TABLE snapshot_store ALTER state TYPE snapshot_state;
 
 	CREATE FUNCTION fail_malloc(nth bigint, times bigint) RETURNS bigint
 	LANGUAGE c STRICT AS '$fail_malloc';
@@ -656,6 +658,33 @@ sub run_out_of_memory
 	ask($admin, 'CREATE TABLE before AS SELECT * FROM snapshot_store');
 	$several->disconnect;
 
+	fail_calls('plain', @calls);
+
+	# Now with states that are packed, and beside them such as can be.
+	my $train = q{SELECT count(number) FROM snapshot_dictionary_train('kind-', max_size => 8192, min_samples => 5)};
+	ask($admin, save("kind-$_", 5, 1, (qw(small compressed large))[ $_ % 3 ])) foreach 1 .. 30;
+	is(ask($admin, q{SELECT count(number) FROM snapshot_dictionary_train('', max_size => 65536, min_samples => 5)}), 1, 'a dictionary');
+	ask($admin, "UPDATE snapshot_store SET metadata = '{}'");
+	ask($admin, "DELETE FROM snapshot_store WHERE stream_id IN ('one', 'old')");
+	ask($admin, "SELECT snapshot_save('one', 5, 1, '$states[0]'), snapshot_save('old', 5, 9, '$states[2]')");
+	my $packed = q{SELECT count(*) FROM snapshot_store WHERE pg_column_size(state) < octet_length(state::text) * 3 / 4 AND stream_id };
+	is(ask($admin, "$packed = 'one'"), 1, 'a packed state');
+	ask($admin, 'DROP TABLE before; CREATE TABLE before AS SELECT * FROM snapshot_store');
+	fail_calls('packed', (grep { $_->[0] !~ /census|outdated|purge/ } @calls),
+		[ 'select', q{SELECT state, state::jsonb->>'checksum' = state->>'checksum' FROM snapshot_store WHERE stream_id = 'one'}, "$states[0]|1", 1 ],
+		[ 'estimate', q{SELECT dictionary_size > 1000 FROM snapshot_dictionary_estimate('kind-', max_size => 8192, min_samples => 5)}, 1, 1 ],
+		[ 'train', $train, 1, 1 ],
+		[ 'retire', q{SELECT count(snapshot_dictionary_retire(number)) FROM snapshot_dictionaries() WHERE stream_id_prefix = 'kind-'}, 1, 1 ],
+		[ 'dictionaries', q{SELECT count(*) FROM snapshot_dictionaries()}, 2, 1 ],
+		[ 'repack', q{CALL snapshot_repack('kind-')}, 30, 1 ]);
+	cmp_ok($failed, '>', 0, 'calls ran out of memory');
+	counted("$calls calls with a failed allocation, $failed out of memory, $tolerated that did without");
+}
+
+sub fail_calls
+{
+	my ($states, @calls) = @_;
+
 	foreach my $path ('auto', 'sql')
 	{
 		foreach my $kind ('new', 'warm', 'forgetful', 'caught')
@@ -664,16 +693,14 @@ sub run_out_of_memory
 
 			foreach my $call (@calls)
 			{
-				next if $call->[0] eq 'purge' && $kind eq 'caught';
+				next if $call->[0] =~ /^(purge|repack)$/ && $kind eq 'caught';
 				push @wrong, map { "$call->[0]: $_" } fail_call($path, $kind, @$call);
 			}
-			is(join("\n", @wrong), '', "out of memory, $path, $kind session");
+			is(join("\n", @wrong), '', "out of memory, $states states, $path, $kind session");
 		}
 		restore();
-		check_server("out of memory, $path", 2);
+		check_server("out of memory, $states states, $path", 2);
 	}
-	cmp_ok($failed, '>', 0, 'calls ran out of memory');
-	counted("$calls calls with a failed allocation, $failed out of memory, $tolerated that did without");
 }
 
 sub restore
@@ -762,8 +789,9 @@ sub fail_call
 			$count = $allocations;
 		}
 		my $image = $session->ping == 3 ? undef : image();
-		# A purge has committed before it has told how many it has deleted.
-		my $has_purged = $name eq 'purge' && !$done && $image eq $after;
+		# A purge has committed before it has told how many it has deleted, and so has a repack.
+		my $has_purged = !$done && ($name eq 'purge' ? $image eq $after
+			: $name eq 'repack' && ask($admin, q{SELECT max(pg_column_size(state)) FROM snapshot_store WHERE stream_id LIKE 'kind-%'}) < 1000);
 		push @wrong, "allocation $nth: the table holds $image" if defined $image && !$has_purged && $image ne ($done ? $after : $before);
 
 		# The next call in the same session.

@@ -1,7 +1,7 @@
 # 16 clients save, load and delete at random, on both access paths, at all
 # isolation levels, one call at a time, in batches and in transactions with
-# savepoints, while another changes the table.  A model knows what every call
-# may return.
+# savepoints, while another changes the table, trains and retires dictionaries,
+# and repacks.  A model knows what every call may return.
 #
 # The streams are of three groups:
 #
@@ -50,6 +50,7 @@ my @settings_of_c = ([ 1, 1 ], [ 2, 1 ], [ 1, 2 ], [ 2, 2 ], [ 3, 2 ], [ 'DEFAUL
 my $most_of_c = 6;		# the largest product
 my %versions = (a => [ 1, 2 ], b => [ 1 .. 3 ], c => [ 1 .. 4 ]);
 my $padding = join '', map { md5_hex("$_") } 1 .. 400;
+my $common = join ' ', map { "what all states have $_" } 1 .. 6;	# for dictionaries
 
 # A row is [ version, sequence number, created_at, id, replace ], the last as the save
 # said it.  Every save has an id of its own, which its state and its metadata carry.
@@ -71,6 +72,16 @@ $node->safe_psql('postgres', q{
 	CREATE EXTENSION amcheck;
 	CREATE ROLE app LOGIN;
 	CREATE FUNCTION harmless() RETURNS int LANGUAGE sql AS 'SELECT 1';
+	-- Of what the clients have saved, and of states that nobody ever sees, since the streams are few.
+	CREATE FUNCTION train(prefix text DEFAULT '') RETURNS bigint LANGUAGE plpgsql AS $$
+	DECLARE trained bigint;
+	BEGIN
+		INSERT INTO snapshot_store SELECT prefix || 'unseen' || n, 0, 1, n, now(), json_build_object('n', n, 'common', '} . $common . q{')
+		FROM generate_series(1, 50) AS n;
+		trained := (SELECT number FROM snapshot_dictionary_train(prefix, max_samples => 30 + (random() * 100)::int, max_size => 4096, min_samples => 2));
+		DELETE FROM snapshot_store WHERE stream_id LIKE prefix || 'unseen%';
+		RETURN trained;
+	END $$;
 	CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 });
 create_extension();
@@ -180,8 +191,8 @@ sub state_of
 {
 	my ($stream, $row) = @_;
 	my $length = chance(0.1) ? 12_000 : 200;
-	my $state = sprintf '{"id":"%s","stream":"%s","version":%d,"sequence":%d,"pad":"%s"',
-		$row->[3], $stream, $row->[0], $row->[1], substr $padding, rand(length($padding) - $length), rand $length;
+	my $state = sprintf '{"id":"%s","stream":"%s","version":%d,"sequence":%d,"common":"%s","pad":"%s"',
+		$row->[3], $stream, $row->[0], $row->[1], $common, substr $padding, rand(length($padding) - $length), rand $length;
 	return $state . ',"sum":"' . md5_hex($state) . '"}';
 }
 
@@ -189,7 +200,7 @@ sub state_of
 sub id_of_state
 {
 	my ($state, $stream, $version, $sequence, $metadata) = @_;
-	return undef unless $state =~ /^(\{"id":"([\d-]+)","stream":"([\w-]+)","version":(\d+),"sequence":(\d+),"pad":"\w*"),"sum":"(\w+)"\}$/;
+	return undef unless $state =~ /^(\{"id":"([\d-]+)","stream":"([\w-]+)","version":(\d+),"sequence":(\d+),"common":"$common","pad":"\w*"),"sum":"(\w+)"\}$/;
 	return $6 eq md5_hex($1) && $3 eq $stream && $4 == $version && $5 == $sequence && $metadata eq $2 ? $2 : undef;
 }
 
@@ -704,17 +715,24 @@ my @changes = (
 		'ALTER TABLE snapshot_store DISABLE ROW LEVEL SECURITY; DROP POLICY mine ON snapshot_store' ],
 	[ 'ALTER EXTENSION snapshot_store ADD FUNCTION harmless()', 'ALTER EXTENSION snapshot_store DROP FUNCTION harmless()' ],
 	['ALTER EXTENSION snapshot_store UPDATE'],
+	(map { [ "SELECT train('$_')", "CALL snapshot_repack('$_')" ] } '', 'a', 'b', 'c'),
+	(map { [ 'SELECT train()', "CALL snapshot_repack('', $_)" ] } 1, 5, 100),
+	['SELECT snapshot_dictionary_retire(number) FROM snapshot_dictionaries() WHERE active ORDER BY random() LIMIT 1'],
+	['BEGIN; SELECT train(); ROLLBACK'],
+	['REINDEX TABLE CONCURRENTLY snapshot_dictionary'],
 	(map {
 		[ "ALTER DATABASE postgres SET snapshot_store.keep = $_; ALTER ROLE app SET snapshot_store.keep_versions = " . (1 + $_ % 2) ]
 	} 1 .. 3),
 	['ALTER DATABASE postgres RESET snapshot_store.keep; ALTER ROLE app RESET snapshot_store.keep_versions']);
+# Under load only there: the way back rewrites the table, which then seems empty to older snapshots.
+my @pack = ('ALTER TABLE snapshot_store ALTER state TYPE snapshot_state', 'SELECT train()');
 my @column = ('ALTER TABLE snapshot_store ADD note text', 'ALTER TABLE snapshot_store DROP note');
 
 # $column: also a column of the user's own; its traces bar the direct way.
 sub ddl_round
 {
 	my ($until, $column) = @_;
-	my @todo;
+	my @todo = (\@pack);
 
 	connect_anew() unless $db;
 	while (now() < $until)
@@ -724,6 +742,7 @@ sub ddl_round
 		{
 			attempt('read committed', 1, sub { $db->do($statement) });
 			count('DDL');
+			count('repacks') if $statement =~ /repack/;
 			sleep(rand 0.2);
 		}
 	}
@@ -1030,7 +1049,7 @@ sub create_extension
 sub recreate_extension
 {
 	$node->safe_psql('postgres', q{
-		CREATE TABLE kept AS SELECT stream_id, slot, state_schema_version, sequence_number, created_at, state, state_bytea, metadata
+		CREATE TABLE kept AS SELECT stream_id, slot, state_schema_version, sequence_number, created_at, state::json, state_bytea, metadata
 		FROM snapshot_store;
 		DROP EXTENSION snapshot_store;
 	});
@@ -1135,6 +1154,7 @@ round: foreach my $round (1 .. $rounds)
 
 	my ($now, @torn) = read_table($parent);
 	push @{ $failed{'states are whole'} }, @torn;
+	$total{'packed states'} += $parent->selectrow_array('SELECT count(*) FROM snapshot_store WHERE pg_column_size(state) < octet_length(state::text) - 20');
 	push @{ $failed{'the table is within the rule'} }, map { $_->[0] } @{ $parent->selectall_arrayref($against_the_rule) };
 	push @{ $failed{'no locks are left'} }, map { "@$_" } @{ $parent->selectall_arrayref(q{
 		SELECT pid, locktype, mode FROM pg_locks
@@ -1197,7 +1217,7 @@ sub counted
 }
 note('counted: ', counted('rounds'), " of $round_seconds s, ", counted('outcomes checked'), sprintf(' in %.0f s', $checking));
 note('counted: ', counted(qw(save load info due delete save_many load_many purge census transaction COMMIT ROLLBACK), 'ROLLBACK TO', 'RELEASE'));
-note('counted: ', counted('DDL', 'retries', sort grep { /^SQLSTATE/ } keys %total));
-cmp_ok($total{$_} // 0, '>', 0, "there were some: $_") foreach qw(save load save_many load_many delete transaction DDL);
+note('counted: ', counted('DDL', 'repacks', 'packed states', 'retries', sort grep { /^SQLSTATE/ } keys %total));
+cmp_ok($total{$_} // 0, '>', 0, "there were some: $_") foreach qw(save load save_many load_many delete transaction DDL repacks), 'packed states';
 
 done_testing();
