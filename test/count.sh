@@ -19,7 +19,7 @@ timed() {
 count() {
 	passed=$((passed + $4))
 	failed=$((failed + $5))
-	printf '%-9s  %-24s  %-7s  %6s s  %5d passed' "$1" "$2" "$3" "$seconds" "$4"
+	printf '%-9s  %-24s  %-10s  %6s s  %5d passed' "$1" "$2" "$3" "$seconds" "$4"
 	if [ "$5" = 0 ]; then
 		echo
 	else

@@ -1,8 +1,9 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(431);
-SELECT current_setting('snapshot_store.access_path') = 'managed' AS managed \gset
+SELECT plan(461);
+SELECT current_setting('snapshot_store.access_path') = 'managed' AS managed,
+	current_setting('test.packed', true) IS NOT NULL AS packed \gset
 
 -- Saves {"n": <sequence number>}.
 CREATE FUNCTION pg_temp.save(stream_id text, sequence_number bigint, state_schema_version bigint DEFAULT 1,
@@ -131,7 +132,7 @@ SELECT bag_eq(
 			 ('state_schema_version', 'bigint',                   true,  NULL),
 			 ('sequence_number',      'bigint',                   true,  NULL),
 			 ('created_at',           'timestamp with time zone', true,  NULL),
-			 ('state',                'json',                     false, NULL),
+			 ('state',                ($$ || quote_literal(CASE WHEN :'packed' THEN 'snapshot_state' ELSE 'json' END) || $$), false, NULL),
 			 ('state_bytea',          'bytea',                    false, NULL),
 			 ('metadata',             'jsonb',                    false, NULL)$$,
 	'the columns have their types, collations, and are NOT NULL where a value is needed');
@@ -272,20 +273,44 @@ VALUES
 	 'IN min_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
 	 'IN max_created_at timestamp with time zone DEFAULT NULL::timestamp with time zone, '
 	 'IN batch_size integer DEFAULT 1000, INOUT deleted bigint DEFAULT NULL::bigint',
+	 NULL, false, 'volatile', 'unsafe'),
+	('snapshot_dictionary_estimate',
+	 'stream_id_prefix text, state_schema_version bigint DEFAULT NULL::bigint, max_samples integer DEFAULT 1000, '
+	 'max_size integer DEFAULT 32768, level integer DEFAULT 3, min_samples integer DEFAULT 10, '
+	 'OUT snapshots bigint, OUT samples integer, OUT state_size bigint, OUT stored_size bigint, '
+	 'OUT packed_size bigint, OUT ratio double precision, OUT savings bigint, OUT dictionary_size integer',
+	 'record', false, 'volatile', 'unsafe'),
+	('snapshot_dictionary_train',
+	 'stream_id_prefix text, state_schema_version bigint DEFAULT NULL::bigint, max_samples integer DEFAULT 1000, '
+	 'max_size integer DEFAULT 32768, level integer DEFAULT 3, min_samples integer DEFAULT 10, '
+	 'OUT number bigint, OUT snapshots bigint, OUT samples integer, OUT state_size bigint, OUT stored_size bigint, '
+	 'OUT packed_size bigint, OUT ratio double precision, OUT savings bigint, OUT dictionary_size integer',
+	 'record', false, 'volatile', 'unsafe'),
+	('snapshot_dictionary_retire', 'number bigint', 'boolean', false, 'volatile', 'unsafe'),
+	('snapshot_dictionaries',
+	 'OUT number bigint, OUT stream_id_prefix text, OUT state_schema_version bigint, OUT level integer, '
+	 'OUT active boolean, OUT trained_at timestamp with time zone, OUT samples integer, '
+	 'OUT ratio double precision, OUT size integer',
+	 'SETOF record', true, 'volatile', 'restricted'),
+	('snapshot_repack',
+	 'IN stream_id_prefix text, IN batch_size integer DEFAULT 100, INOUT repacked bigint DEFAULT NULL::bigint',
 	 NULL, false, 'volatile', 'unsafe');
 
 \if :managed
-	DELETE FROM signature WHERE name IN ('snapshot_census', 'snapshot_outdated', 'snapshot_purge', 'snapshot_stats', 'snapshot_stats_reset');
-	SELECT skip('no functions for upkeep and statistics', 35);
+	DELETE FROM signature WHERE name ~ '^snapshot_(census|outdated|purge|stats|dictionar|repack)';
+	SELECT skip('no functions for upkeep, statistics and dictionaries', 65);
 \endif
 
 SELECT set_eq(
 	$$SELECT p.proname::text FROM pg_proc AS p, member AS m
-	  WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid$$,
+	  WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+		  AND p.proname NOT IN ('snapshot_state_in', 'snapshot_state_out', 'snapshot_state_recv', 'snapshot_state_send',
+								'snapshot_state_to_json', 'snapshot_dictionary_guard')$$,
 	'SELECT name FROM signature',
-	'the extension has these functions and no others');
+	'the extension has these functions and no others, but for those of its type and its trigger');
 
-SELECT is(array_agg(proname::text), CASE WHEN NOT :'managed' THEN '{snapshot_purge}'::text[] END, 'snapshot_purge is a procedure, the others are functions')
+SELECT is(array_agg(proname::text ORDER BY proname), CASE WHEN NOT :'managed' THEN '{snapshot_purge,snapshot_repack}'::text[] END,
+		  'snapshot_purge and snapshot_repack are procedures, the others are functions')
 FROM pg_proc WHERE proname LIKE 'snapshot\_%' AND prokind = 'p';
 
 SELECT is((SELECT count(*) FROM pg_proc AS p WHERE p.proname = s.name), 1::bigint,

@@ -637,9 +637,11 @@ FROM (VALUES ('name', 'CASE WHEN nth_call() % 2 = 1 THEN ''kept'' ELSE ''other''
 			 ('version', '''kept''', 'CASE WHEN nth_call() % 2 = 1 THEN 1::int8 ELSE 99 END', 'f')) AS v (name, stream_id, version, due);
 SELECT is((pg_temp.after(:'replace' || $$
 		CREATE FUNCTION drops() RETURNS bytea LANGUAGE plpgsql AS
-			'BEGIN DROP EXTENSION IF EXISTS snapshot_store; RETURN ''x''; END';
+			'BEGIN DROP EXTENSION IF EXISTS snapshot_store CASCADE; RETURN ''x''; END';
 		CREATE VIEW snapshot_store AS SELECT stream_id, slot, state_schema_version, sequence_number, created_at,
-			NULL::json AS state, drops() AS state_bytea, metadata FROM put_aside$$,
+			NULL::json AS state, drops() AS state_bytea, metadata
+			FROM (VALUES ('kept' COLLATE "C", 0::int2, 1::int8, 5::int8, now(), NULL::jsonb))
+				AS v (stream_id, slot, state_schema_version, sequence_number, created_at, metadata)$$,
 	ARRAY[:'load', 'SELECT count(*) FROM snapshot_load_many(ARRAY[''kept''], ARRAY[1])'], 'none'))[:2],
 	array_fill('42883 the function that is running does not exist any more'::text, ARRAY[2]),
 	'a view that drops the extension while its function is running');
@@ -729,6 +731,8 @@ BEGIN
 	CREATE DOMAIN planted.int2 AS pg_catalog.int2 CHECK (false);
 	CREATE DOMAIN planted.json AS pg_catalog.json CHECK (false);
 	CREATE DOMAIN planted.jsonb AS pg_catalog.jsonb CHECK (false);
+	CREATE DOMAIN planted.snapshot_state AS public.snapshot_state CHECK (false);
+	CREATE FUNCTION planted.pg_column_size(public.snapshot_state) RETURNS integer LANGUAGE sql AS 'SELECT 1/0';
 	CREATE DOMAIN planted.bytea AS pg_catalog.bytea CHECK (false);
 	CREATE DOMAIN planted.timestamptz AS pg_catalog.timestamptz CHECK (false);
 	CREATE TABLE planted.snapshot_store (LIKE public.snapshot_store INCLUDING ALL);
@@ -754,7 +758,7 @@ SELECT is(pg_temp.after(:'plant' || 'SELECT pg_temp.plant(); ' || :'hostile',
 	'operators, functions, types and a table ahead in the search_path are not picked up');
 SELECT is(pg_temp.after(:'plant' || $$
 		SELECT pg_temp.plant();
-		DROP EXTENSION snapshot_store;
+		DROP EXTENSION snapshot_store CASCADE;
 		CREATE SCHEMA store;
 		GRANT USAGE ON SCHEMA store TO PUBLIC;
 		SET LOCAL search_path = planted, pg_catalog;
