@@ -44,6 +44,9 @@
  */
 #define TABLES_BYTES		256
 
+/* More than the trainer takes at any level. */
+#define TRAINER_MEMORY		(32 * 1024 * 1024)
+
 /* One that is twice as large must save a hundredth more. */
 #define MOST_FOR_LARGER(bytes)	((bytes) - (bytes) / 100)
 
@@ -469,6 +472,23 @@ test_dictionary(struct varlena *const *samples, int count,
 }
 
 /*
+ * Up to 1.5.5, zstd's trainer uses what malloc did not give.  So see first
+ * whether there is as much as it takes.
+ */
+static void
+require_memory(void)
+{
+	void	   *memory = malloc(TRAINER_MEMORY);
+
+	if (memory == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("zstd's trainer would not get %d bytes.", TRAINER_MEMORY)));
+	free(memory);
+}
+
+/*
  * train_dictionary
  *		Make dictionaries of every size from some of the samples, and keep the
  *		one with which the others take the fewest bytes.
@@ -535,6 +555,7 @@ train_dictionary(struct varlena *const *samples, int count,
 			int64		bytes;
 
 			CHECK_FOR_INTERRUPTS();
+			require_memory();
 			made = ZDICT_finalizeDictionary(dictionary, size, contents[i].end - used, used,
 											training.bytes, training.sizes, training.count,
 											parameters);

@@ -661,7 +661,6 @@ sub run_out_of_memory
 	fail_calls('plain', @calls);
 
 	# Now with states that are packed, and beside them such as can be.
-	my $train = q{SELECT count(number) FROM snapshot_dictionary_train('kind-', max_size => 8192, min_samples => 5)};
 	ask($admin, save("kind-$_", 5, 1, (qw(small compressed large))[ $_ % 3 ])) foreach 1 .. 30;
 	is(ask($admin, q{SELECT count(number) FROM snapshot_dictionary_train('', max_size => 65536, min_samples => 5)}), 1, 'a dictionary');
 	ask($admin, "UPDATE snapshot_store SET metadata = '{}'");
@@ -669,11 +668,11 @@ sub run_out_of_memory
 	ask($admin, "SELECT snapshot_save('one', 5, 1, '$states[0]'), snapshot_save('old', 5, 9, '$states[2]')");
 	my $packed = q{SELECT count(*) FROM snapshot_store WHERE pg_column_size(state) < octet_length(state::text) * 3 / 4 AND stream_id };
 	is(ask($admin, "$packed = 'one'"), 1, 'a packed state');
+	# zstd's trainer, up to 1.5.5, takes no care of its own allocations; require_memory() looks before it.
+	is(ask($admin, q{SELECT count(number) FROM snapshot_dictionary_train('kind-', max_size => 8192, min_samples => 5)}), 1, 'another one');
 	ask($admin, 'DROP TABLE before; CREATE TABLE before AS SELECT * FROM snapshot_store');
 	fail_calls('packed', (grep { $_->[0] !~ /census|outdated|purge/ } @calls),
 		[ 'select', q{SELECT state, state::jsonb->>'checksum' = state->>'checksum' FROM snapshot_store WHERE stream_id = 'one'}, "$states[0]|1", 1 ],
-		[ 'estimate', q{SELECT dictionary_size > 1000 FROM snapshot_dictionary_estimate('kind-', max_size => 8192, min_samples => 5)}, 1, 1 ],
-		[ 'train', $train, 1, 1 ],
 		[ 'retire', q{SELECT count(snapshot_dictionary_retire(number)) FROM snapshot_dictionaries() WHERE stream_id_prefix = 'kind-'}, 1, 1 ],
 		[ 'dictionaries', q{SELECT count(*) FROM snapshot_dictionaries()}, 2, 1 ],
 		[ 'repack', q{CALL snapshot_repack('kind-')}, 30, 1 ]);
