@@ -44,7 +44,7 @@ record_disk() {
 		FROM pg_class WHERE oid IN (SELECT relid FROM pg_stat_user_tables WHERE relname <> 'states')
 	END
 	)
-	live=$(psql -XAt -d "$2" <<-'END'
+	live=$(psql -XAt -d "$2" <<-'END' | awk '{ live += $1 } END { print live }'
 		SELECT format('SELECT sum(%s) FROM %s', string_agg(format('coalesce(pg_column_size(%I), 0)', attname), '+'),
 			attrelid::regclass)
 		FROM pg_attribute
@@ -65,15 +65,17 @@ record_disk() {
 }
 
 measure_disk() {
-	local all=(hand ours usual pekko_r2dbc pekko_jdbc axon eventstore sequent)
+	local all=(hand ours ours_state ours_dictionary usual pekko_r2dbc pekko_jdbc axon eventstore sequent)
 	configure autovacuum_naptime 1s autovacuum_vacuum_cost_delay 0 fsync off
 	if [ -n "$short" ]; then
-		measure_churn 2 200 20 10 hand ours usual
+		measure_churn 2 200 20 10 hand ours ours_dictionary usual
 		return
 	fi
 	measure_churn 2 10000 100 180 hand ours usual
 	measure_churn 0.5 1000 100 60 "${all[@]}"
+	measure_churn 0.8 1000 100 60 "${all[@]}"
 	measure_churn 2 1000 100 60 "${all[@]}"
+	measure_churn 2.4 1000 100 60 "${all[@]}"
 	measure_churn 4.5 1000 100 75 "${all[@]}"
 	measure_churn 16 400 100 60 "${all[@]}"
 }

@@ -2,20 +2,22 @@
 #
 # Instructions of each operation, counted by callgrind on a single-user backend: hardly another
 # number the next time, whatever else the machine does. What a call costs beyond the floor, a
-# prepared statement that only returns its parameter, is the operation's own.
+# prepared statement that only returns its parameter, is the operation's own; that beyond the input, one
+# that only takes the state and has it checked to be JSON, as any column for JSON does.
 #
 # One backend does all operations of a contender. Calls of pg_backend_pid mark where they begin
 # and end: whenever that is entered, callgrind writes what it has counted and begins anew.
 #
-# shellcheck disable=SC2154 # $work, $short and $sizes are those of scripts/bench
+# shellcheck disable=SC2154 # $work and $short are those of scripts/bench
 
 stored=1000 # streams: so many that no plan does without the index
 
 # calls COUNT STREAMS LINE [FIRST [VERSIONS]]: the line so often, with its parameters filled in:
-# so many streams in turn, whose names are in no order, and sequence numbers that grow from FIRST on.
+# so many streams in turn, whose names are in no order, sequence numbers that grow from FIRST on, and
+# the states in turn, another one for a stream each time.
 calls() {
 	awk -v from="$called" -v count="$1" -v streams="$2" -v line="$3" -v first="${4:-0}" \
-		-v recognized="${5:-1}" '
+		-v recognized="${5:-1}" -v states="$states_set" '
 		BEGIN {
 			for (n = from; n < from + count; n++) {
 				text = line
@@ -23,6 +25,7 @@ calls() {
 				gsub(/:stream_id/, stream, text)
 				gsub(/:sequence_number/, "'\''" first + n "'\''", text)
 				gsub(/:state_schema_version/, "'\''1'\''", text)
+				gsub(/:state_name/, "'\''bench.state_" (n + int(n / streams)) % states "'\''", text)
 				gsub(/:recognized/, "'\''{" recognized "}'\''", text)
 				print text
 			}
@@ -68,7 +71,8 @@ operations_on() {
 	save=$(execute_line "$contender" "save $type" "$2")
 	load=$(execute_line "$contender" "load $type" "$2")
 	unrecognized=$(execute_line "$contender" "load unrecognized $type" "$2")
-	set_state "$1" "$2"
+	use_states "$1" "$2"
+	[ "$2" != json ] || operation input "$count" "$streams" "EXECUTE input (:state_name);"
 	for name in "${@:3}"; do
 		case $name in
 		save) operation save "$count" "$streams" "$save" 1000000 ;;
@@ -81,11 +85,18 @@ operations_on() {
 	done
 }
 
+# use_states SIZE json|bytes: sets them, and how many there are.
+use_states() {
+	set_states "$@"
+	states_set=$(set_states "$@" | wc -l)
+}
+
 # What the backend of the contender is told before it is measured.
 preparation() {
 	local kind type name
 	section "$contender" session
 	echo "PREPARE floor (text) AS SELECT \$1;"
+	echo "PREPARE input (text) AS SELECT current_setting(\$1)::json IS NULL;"
 	for kind in json bytes; do
 		type=$(state_type "$contender" "$kind")
 		for name in save load 'load unrecognized'; do
@@ -94,36 +105,43 @@ preparation() {
 	done
 }
 
-# Counts what the contender does, one backend for all of it.
+# count_contender [SIZE]: counts what the contender does, one backend for all of it; one with a dictionary,
+# with states of this size.
 count_contender() {
-	local operations=() called=0 table setting type size save
+	local operations=() called=0 states_set=1 table setting type size save
 	table=$(section "$contender" table | sed -n 's/^CREATE TABLE \([a-z_0-9]*\).*/\1/p')
 	: "${table:=snapshot_store}"
 	type=$(state_type "$contender" json)
 	{
 		section "$contender" table | tr '\n' ' '
 		echo
+		training "$contender" "$@"
 		preparation
-		set_state 0.5 json
+		use_states 0.5 json
 		save=$(execute_line "$contender" "save $type")
 		calls "$stored" "$stored" "$save" 1000000
 		calls 500 100 "$save" 1000000 # for who keeps several
 		echo "VACUUM ANALYZE;"
 	} >"$work/input"
-	echo "CREATE DATABASE $contender;" | single_user postgres
+	printf '%s\n' "DROP DATABASE IF EXISTS $contender;" "CREATE DATABASE $contender;" | single_user postgres
 	single_user "$contender" <"$work/input"
+	if [[ ${1:-0.5} = 0.5 && $contender = @(hand|ours|ours_state|ours_dictionary) ]]; then
+		count_first load
+		count_first save
+	fi
 	{
 		preparation
 		echo "$mark"
 		echo "$mark"
 		setting=text
 		operation floor 400 1000 "EXECUTE floor (:stream_id);"
-		operations_on 0.5 json save load unrecognized nothing insert old
+		[ "${1:-0.5}" != 0.5 ] || operations_on 0.5 json save load unrecognized nothing insert old
 		case $contender in
-		hand | usual | ours)
+		ours_dictionary) [ "$1" = 0.5 ] || operations_on "$1" json save load unrecognized ;;
+		hand | usual | ours | ours_state)
 			if [ -z "$short" ]; then
 				operations_on 0.5 bytes save load
-				for size in "${sizes[@]:1}"; do
+				for size in 2 4 4.5 8 16 64 1024; do
 					operations_on "$size" json save load unrecognized
 					operations_on "$size" bytes save load
 				done
@@ -136,6 +154,21 @@ count_contender() {
 	} >"$work/input"
 	count_instructions "$contender" <"$work/input"
 	record_counted
+}
+
+# count_first load|save: counts the first such call of a backend, prepared and executed, which learns all
+# that the session then knows. A session that authenticated itself by SCRAM had SHA-256 already.
+count_first() {
+	{
+		section "$contender" session
+		echo "SELECT sha256('');"
+		use_states 0.5 json
+		printf '%s\n' "$mark" "$mark"
+		prepare_statements "$contender" "$1 $type"
+		calls 1 "$stored" "$(execute_line "$contender" "$1 $type")" 2000000
+		echo "$mark"
+	} | count_instructions "$contender"
+	record instructions "first $1" "$(state_name 0.5 json)" "$contender" instructions $(($(counted 3) - $(counted 2)))
 }
 
 record_counted() {
@@ -152,7 +185,8 @@ record_counted() {
 }
 
 measure_instructions() {
-	local contender
+	local contender size measured=(0.5 2 4 4.5 8 16 64)
+	[ -z "$short" ] || measured=(0.5)
 	initdb -D "$work/single" -U postgres -A trust -E UTF8 --no-locale --no-sync >"$work/single.log"
 	# A single-user backend goes on with the OIDs of the catalogs, whose row security is never in force.
 	# After an object of a user, it does not.
@@ -162,7 +196,13 @@ measure_instructions() {
 	for contender in $(contenders) hand_policy ours_policy; do
 		[ -z "$short" ] || [[ $contender = @(hand|usual|ours|*_policy) ]] || continue
 		show_progress "$contender"
-		count_contender
+		if [ -n "$(section "$contender" training)" ]; then # a dictionary is for one kind
+			for size in "${measured[@]}"; do
+				count_contender "$size"
+			done
+		else
+			count_contender
+		fi
 	done
 	rm -rf "$work/single"
 }

@@ -17,7 +17,7 @@ contenders() {
 section() {
 	local file=bench/contenders/$1.sql text like
 	text=$(awk -v name="-- $2" '
-		/^-- (table|session|save|load|like)( |$)/ { on = 0 }
+		/^-- (table|session|training|save|load|like)( |$)/ { on = 0 }
 		on && /^\\i / {
 			while ((getline line < $2) > 0) {
 				sub(/(^|[[:space:]])--( .*)?$/, "", line)
@@ -48,13 +48,29 @@ state_type() {
 	done
 }
 
-# make_database CONTENDER: a database of its name, with its table and the settings of its sessions.
+# make_database CONTENDER [SIZE]: a database of its name, with its table, the settings of its sessions and
+# its dictionary for states of this size.
 make_database() {
 	{
 		printf 'DROP DATABASE IF EXISTS %s;\nCREATE DATABASE %s;\n\\connect %s\n' "$1" "$1" "$1"
 		section "$1" table
+		training "$@"
 		section "$1" session | sed "s/^SET /ALTER DATABASE $1 SET /"
 	} | PGOPTIONS='-c client_min_messages=warning' psql -Xq -v ON_ERROR_STOP=1 >/dev/null
+}
+
+# copy_states TABLE FILE SIZE: a line of SQL that fills the table's column "state".
+copy_states() {
+	printf '%s\n' "COPY $1 (state) FROM '$work/states/$2.$3' (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02');"
+}
+
+# training CONTENDER SIZE: statements, a line each, that train its dictionary, if it has one.
+training() {
+	[ -n "$(section "$1" training)" ] || return 0
+	echo "CREATE TABLE training (state text);"
+	copy_states training training "$2"
+	statements "$1" training
+	echo "DROP TABLE training;"
 }
 
 # ---- statements for a single-user backend -----------------------------------------------
@@ -69,7 +85,7 @@ statements() {
 
 # bound PREPARE|EXECUTE CONTENDER NAME [json|bytes]: such statements for those of the section.
 bound() {
-	local type=${3##* } state="current_setting('bench.state')"
+	local type=${3##* } state="current_setting(:state_name)"
 	case $type,${4:-json} in
 	bytea,json) state="convert_to($state, 'UTF8')" ;;
 	bytea,bytes) state="decode($state, 'hex')" ;;
@@ -78,17 +94,19 @@ bound() {
 	statements "$2" "$3" | awk -v what="$1" -v name="${3// /_}_${4:-json}" -v state="$state" '
 		BEGIN {
 			n = split("stream_id text sequence_number bigint state_schema_version bigint " \
-				"recognized bigint[]", p)
+				"recognized bigint[] state_name text", p)
 		}
 		{
 			i = 0; types = ""; arguments = ""
-			for (k = 1; k < n; k += 2)
+			for (k = 1; k < n; k += 2) {
+				if (p[k] == "state_name")
+					gsub(/:state/, state) # what is left of these
 				if (gsub(":" p[k], "$" (i + 1))) {
 					comma = i++ ? ", " : ""
 					types = types comma p[k + 1]
 					arguments = arguments comma ":" p[k]
 				}
-			gsub(/:state/, state)
+			}
 			if (what == "PREPARE")
 				print "PREPARE " name "_" NR (i ? " (" types ")" : "") " AS " $0
 			else
@@ -98,8 +116,9 @@ bound() {
 }
 
 # prepare_statements CONTENDER NAME [json|bytes]: a line of PREPARE for each statement of the
-# section. The state is what the setting bench.state has (set_state), and no parameter: to parse
-# and plan an argument of EXECUTE takes longer than what a driver does to pass it.
+# section. The state is what the setting has that the parameter names (set_state, set_states), and no
+# parameter itself: to parse and plan an argument of EXECUTE takes longer than what a driver does to
+# pass it.
 prepare_statements() {
 	bound PREPARE "$@"
 }
@@ -140,9 +159,7 @@ counted() {
 
 # ---- states -----------------------------------------------------------------------------
 
-sizes=(0.5 2 4 4.5 8 16 64 1024) # KB
-
-# make_states: a state of each size, as JSON and as bytes, from $states or generated.
+# make_states: the states of each size, from $states or generated (bench/states.pl).
 make_states() {
 	mkdir -p "$work/states"
 	if [ -n "$states" ]; then
@@ -172,6 +189,17 @@ set_state() {
 	else
 		sed "s/'/''/g" "$(state_file "$@")"
 	fi)';"
+}
+
+# set_states SIZE json|bytes: SET bench.state_0, and so on, up to 20 states; there are fewer of bytes, which
+# no server compresses, and of the largest.
+set_states() {
+	local changing=$work/states/changing.$1
+	if [ "$2" = json ] && [ -s "$changing" ]; then
+		head -n 20 "$changing" | sed "s/'/''/g" | awk '{ print "SET bench.state_" NR - 1 " = '\''" $0 "'\'';" }'
+	else
+		set_state "$@" | sed 's/bench.state/&_0/'
+	fi
 }
 
 # ---- results ----------------------------------------------------------------------------

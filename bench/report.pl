@@ -19,7 +19,7 @@ $Text::Wrap::columns = 108;
 
 # The contenders in their order, and their colours, which are strong for ours.
 my @known = (
-	ours => '#0b57d0', ours_list => '#5c9cf5', ours_sql => '#8fc4f0', ours_keep5 => '#1aa3a3', ours_untracked => '#9fd4d4', ours_check => '#7fb77e',
+	ours => '#0b57d0', ours_dictionary => '#5e35b1', ours_state => '#b39ddb', ours_list => '#5c9cf5', ours_sql => '#8fc4f0', ours_keep5 => '#1aa3a3', ours_untracked => '#9fd4d4', ours_check => '#7fb77e',
 	ours_policy => '#00696b', hand_policy => '#5f6368',
 	managed => '#7986cb', hand => '#202124', plpgsql => '#8a9096', usual => '#e8710a', pekko_r2dbc => '#188038',
 	pekko_jdbc => '#81c995', axon => '#c5221f', sequent => '#9334e6', eventstore => '#b08d57',
@@ -82,6 +82,7 @@ sub number
 
 my %words = ('load' => 'load that finds', 'load nothing' => 'load that finds nothing',
 	'load unrecognized' => 'load of only unrecognized', 'save' => 'save that overwrites',
+	'first load' => 'first load of a backend', 'first save' => 'first save of a backend',
 	'save insert' => 'save that inserts', 'save too old' => 'save that is too old');
 
 sub in_words
@@ -96,8 +97,8 @@ sub in_words
 sub table
 {
 	my ($heading, $beside, @rows) = @_;
-	my @few = grep { keys %{ $_->{by} } <= 4 } @rows;
-	my @many = grep { keys %{ $_->{by} } > 4 } @rows;
+	my @few = grep { keys %{ $_->{by} } <= 6 } @rows;
+	my @many = grep { keys %{ $_->{by} } > 6 } @rows;
 	return table($heading, $beside, @many) . table('', $beside, @few) if @few && @many;
 	return '' unless @rows;
 	my @who = contenders(@rows);
@@ -327,7 +328,7 @@ sub batches
 
 my @all = map { my $part = $_; map { rows($part, $_) } keys %{ $value{$part} } } keys %value;
 my $real = grep { $_->{setting} =~ /real json/ } @all;
-my $states = $real ? 'runs of real JSON documents' : 'generated JSON';
+my $states = $real ? 'real JSON documents, the larger ones runs of them' : 'generated JSON';
 my %machine = map { $_->[0] => $_->[3] } @machine;
 my $command = $ENV{BENCH_COMMAND} // $machine{command} // 'scripts/bench';
 my $day = $machine{date} ? " on $machine{date}" : '';
@@ -354,13 +355,16 @@ END
 	section('How it was measured', '', item(<<END), item(<<END), item(<<END)),
 *Instructions* are counted by valgrind's callgrind on a single-user backend, with prepared statements:
 the same number in each run, whatever else the machine does. *Beyond the floor* is what a call costs
-more than a prepared statement that only returns its parameter$floor.
+more than a prepared statement that only returns its parameter$floor. *Beyond the input* is what a save costs more
+than a statement that only takes the state and checks that it is JSON, as each column for JSON does.
 END
 *Rates* are those of pgbench on the same machine, with prepared statements, and a random stream in each
 call. The contenders take turns in several rounds: a rate is the median of the rounds, a ratio the
 median of the ratios within each round. Each save is a transaction of its own that is flushed.
 END
-*States* are $states; bytes are as long. Where only bytes can be stored, they are the text of the JSON.
+*States* are $states; bytes are as long. Where only bytes can be stored, they are the text of the JSON. A
+dictionary is trained on others of the same kind: @{[ $real ? 'the first half of the documents of a file, of whose second half all contenders save'
+	: 'other orders' ]}.
 END
 
 	section('The contenders', '', map { item("**$_**: " . comment($_)) } grep { comment($_) } contenders(@all)),
@@ -370,10 +374,13 @@ Instructions of a call; lower is better. In brackets: the ratio to hand.
 END
 		bars('instructions', 'Instructions of a call beyond the floor, 0.5 KB', 'instructions',
 			sub { $_[0]{operation} =~ s/ /\\n/r }, [ '', rows('instructions', 'beyond the floor', undef, $small) ]),
-		table('Beyond the floor', \&to_hand, rows('instructions', 'beyond the floor', undef, '^0\.5 KB')),
+		table('Beyond the floor', \&to_hand,
+			rows('instructions', 'beyond the floor', '(?!input).*', '^(0\.5|2|4\.5) KB')),
+		table('Beyond the input, for what an application sends as JSON', \&to_hand,
+			rows('instructions', 'beyond the input', 'save', 'json')),
 		map({ lines("$_-by-size", "Instructions of a $_, whole calls", $by_size, \&kilobytes,
 			rows('instructions', 'instructions', $_, 'json')) } 'load', 'save'),
-		table('Whole calls', \&to_hand, rows('instructions', 'instructions', '(?!floor).*'))),
+		table('Whole calls', \&to_hand, rows('instructions', 'instructions', '(?!floor|input).*'))),
 
 	section('Throughput', <<END,
 Calls a second; higher is better. In brackets: the ratio to hand. $flushes
@@ -381,6 +388,22 @@ END
 		bars('throughput', 'Calls a second, 0.5 KB', 'calls/s', \&clients,
 			map { by_clients('throughput', 'calls/s', $_) } 'load', 'save'),
 		table('', recorded('throughput', 'ratio to hand'), rows('throughput', 'calls/s'))),
+
+	section('A slow disk, a slow link', <<END,
+Saves a second that overwrite, where the disk or the link to a standby is the limit; higher is better. In
+brackets: the ratio to hand. The disk is limited for all that the server writes (a cgroup), and each save is
+flushed; over the link, each save waits for the standby. The standby that lags gets half as many saves again
+as the link carries of hand's. Without full-page images.
+END
+		table('', recorded('limits', 'ratio to hand'), rows('limits', 'saves/s')),
+		table('Seconds by which a standby that nobody waits for is behind in the end; lower is better', sub { },
+			rows('limits', 's'))),
+
+	section('Dictionaries', <<END,
+Seconds to train a dictionary, and to pack what is stored by it.
+END
+		table('', sub { }, rows('training', 's')),
+		table('Bytes of the table, with TOAST and index', sub { }, rows('training', 'bytes'))),
 
 	section('Batches', <<END,
 Snapshots a second, by one client; higher is better. In brackets: the ratio to hand's single calls. A
@@ -441,7 +464,7 @@ On Debian or Ubuntu, as root or with sudo. Timings need a machine that has nothi
 END
 ```sh
 make bench                  # everything, with generated states: some hour
-scripts/bench --short       # each part small: less than two minutes
+scripts/bench --short       # each part small: some minutes
 scripts/bench --states DIR  # states of real JSON: files *.jsonl in DIR, a document a line
 scripts/bench wal disk      # some of the parts
 ```
@@ -472,6 +495,17 @@ the same; the best of the others; at most 1.00; wal; bytes; save; ^(0.5|2|4) KB;
 disk after the overwrites, 0.5 and 2 KB: bytes; live data; at most 2.00; disk; times live; save; ^(0.5|2) KB; -
 the same; the best of all others; at most 1.00; disk; bytes; save; ^(0.5|2) KB; .*
 disk after the overwrites, 4.5 and 16 KB: bytes; the best of all others; at most 1.00; disk; bytes; save; ^(4|4.5|8|16|64) KB; .*
+with a dictionary, WAL of a save that overwrites, 0.8 KB: bytes; hand; at most 0.42; wal; bytes; save; ^0.8 KB; hand; ours_dictionary
+the same, 2.4 KB; hand; at most 0.40; wal; bytes; save; ^2.4 KB; hand; ours_dictionary
+the same, 4.5 KB; hand; at most 0.27; wal; bytes; save; ^4.5 KB; hand; ours_dictionary
+with a dictionary, disk after the overwrites, 0.8 KB: bytes; the best of all others; at most 0.45; disk; bytes; save; ^0.8 KB; .*; ours_dictionary
+the same, 2.4 KB; the best of all others; at most 0.35; disk; bytes; save; ^2.4 KB; .*; ours_dictionary
+the same, 4.5 KB; the best of all others; at most 0.25; disk; bytes; save; ^4.5 KB; .*; ours_dictionary
+the same, 16 KB; the best of all others; at most 0.50; disk; bytes; save; ^16 KB; .*; ours_dictionary
+with a dictionary, save that overwrites, 0.5 and 2 KB: instructions beyond the input; hand; at most 1.05; instructions; beyond the input; save; ^(0.5|2) KB; hand; ours_dictionary
+the same, 4.5 KB; hand; at most 0.55; instructions; beyond the input; save; ^4.5 KB; hand; ours_dictionary
+with a dictionary, load that finds, 0.5 and 2 KB: instructions beyond the floor; hand; at most 1.15; instructions; beyond the floor; load; ^(0.5|2) KB.*json; hand; ours_dictionary
+the same, 4.5 KB; hand; at most 0.80; instructions; beyond the floor; load; ^4.5 KB.*json; hand; ours_dictionary
 saves in batches of 100, 1 client: snapshots a second; single saves of hand; at least 10.00; batches; ratio to hand; save many 100; .*; -
 loads in batches of 100, 1 client: snapshots a second; single loads of hand; at least 5.00; batches; ratio to hand; load many 100; .*; -
 saves in batches of 100, 1 client: the same; hand's statements in a pipeline; at least 1.20; batches; snapshots/s; save many 100; .*; hand

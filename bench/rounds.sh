@@ -25,9 +25,9 @@ fill() {
 	local name statements
 	name="save $(state_type "$1" json)"
 	statements=$(execute_line "$1" "$name" json |
-		sed 's/:stream_id/%1$L/g; s/:sequence_number/1/g; s/:state_schema_version/1/g')
+		sed "s/:stream_id/%1\$L/g; s/:sequence_number/1/g; s/:state_schema_version/1/g; s/:state_name/'bench.state'/g")
 	show_progress "$1: $streams snapshots of $(state_name "$size" json)"
-	make_database "$1"
+	make_database "$1" "$size"
 	psql -Xq -v ON_ERROR_STOP=1 -d "$1" >/dev/null <<-END
 		BEGIN;
 		$(set_state "$size" json)

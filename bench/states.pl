@@ -1,14 +1,22 @@
 #!/usr/bin/env perl
-# states.pl FOLDER [FILE...]: writes a state of each size, as JSON and as bytes, to the folder.
+# states.pl FOLDER [FILE...]: writes to the folder, for each size in KB:
 #
-# From files of real JSON, a document a line, a state is the run of documents that comes near
-# the size; without them it is generated. What is random is so by a seed: every run of the
-# benchmark and every contender gets the same states.
+#   state.SIZE.json, state.SIZE.bytes  a state
+#   changing.SIZE                      100 states of about that size, one a line
+#   training.SIZE                      other states of the same kind, for a dictionary
+#
+# From files of real JSON, a document a line, a kind of states is the documents of a file. The first
+# half of each file is to train on, the other to measure with. Without files, states are generated.
+# What is random is so by a seed: every run of the benchmark and every contender gets the same
+# states.
 use strict;
 use warnings;
 
+use List::Util qw(min);
+
 my ($folder, @files) = @ARGV;
-my @sizes = (0.5, 2, 4, 4.5, 8, 16, 64, 1024);    # KB
+my @sizes = (0.5, 0.8, 2, 2.4, 4, 4.5, 8, 16, 64, 1024);
+my $most_changing = 64 * 1024;    # bytes: there are neither changing states nor a dictionary of larger ones
 
 sub pick { $_[ rand @_ ] }
 sub digits { join '', map { int rand 10 } 1 .. shift }
@@ -61,59 +69,102 @@ sub generated {
     return substr($json, 0, $wanted - 2) . '"}';
 }
 
+# A state, changing ones, and those to train on.
+sub generated_states {
+    my ($wanted) = @_;
+    my $state = generated($wanted);
+    return ($state, [], []) if $wanted > $most_changing;
+    return ($state, [ map { generated($wanted * (0.8 + rand 0.4)) } 1 .. 100 ],
+        [ map { generated($wanted * (0.8 + rand 0.4)) } 1 .. min(1000, 4e6 / $wanted) ]);
+}
+
 # ---- real -------------------------------------------------------------------------------
 
-my @documents;
-
-# The documents of the files, those of the file with the largest ones first.
+# The documents of the files that have enough of them to train on.
 sub read_documents {
-    my %of;
+    my @read;
     for my $file (@_) {
         open my $in, '<:raw', $file or die "$file: $!\n";
         # jsonb has no place for the character 0.
-        my @lines = grep { /\S/ && !/\\u0000/ } <$in>;
-        s/\s+\z// for @lines;
-        $of{$file} = \@lines;
+        my @documents = grep { /\S/ && !/\\u0000/ } <$in>;
+        s/\s+\z// for @documents;
+        push @read, \@documents if @documents >= 80;
     }
-    my %median = map { $_ => (sort { $a <=> $b } map { length } @{ $of{$_} })[ @{ $of{$_} } / 2 ] // 0 } @_;
-    @documents = map { @{ $of{$_} } } sort { $median{$b} <=> $median{$a} || $a cmp $b } @_;
-    die "no JSON in @_\n" unless @documents;
-    return;
+    die "none of @_ has 80 documents\n" unless @read;
+    return @read;
 }
 
-# The first run of documents within 1 % of the size, or else the nearest: one document as it
-# is, several as an array. 4.5 KB is always one.
-sub real {
-    my ($wanted) = @_;
-    my ($best, $miss);
+sub first_half { my $documents = shift; return @$documents[ 0 .. @$documents / 2 - 1 ] }
+sub second_half { my $documents = shift; return @$documents[ @$documents / 2 .. $#$documents ] }
+sub mean { return length(join '', @_) / @_ }
+sub near { my ($wanted, @texts) = @_; return grep { abs(length($_) / $wanted - 1) <= 0.2 } @texts }
+
+# How states of so many bytes are made, and of which documents: "all" of a file where they are as long in the
+# mean, "near" where enough of its documents are, or else "joined" from those of which there is most.
+sub kind_for {
+    my ($wanted, @read) = @_;
+    my @by_mean = sort { abs(mean(second_half($a)) - $wanted) <=> abs(mean(second_half($b)) - $wanted) } @read;
+    return ('all', $by_mean[0]) if abs(mean(second_half($by_mean[0])) / $wanted - 1) <= 0.07;
+    my ($near) = grep { near($wanted, second_half($_)) >= 10 } @by_mean;
+    return ('near', $near) if $near;
+    return ('joined', (sort { length(join '', @$b) <=> length(join '', @$a) } @read)[0]);
+}
+
+# From each document on, the run that has the length at least.
+sub runs {
+    my ($least, @documents) = @_;
+    my @runs;
     for my $first (0 .. $#documents) {
-        my $length = 1;
-        for my $last ($first .. ($wanted == 4.5 * 1024 ? $first : $#documents)) {
-            $length += 1 + length $documents[$last];
-            my $size = $first == $last ? $length - 2 : $length;
-            my $off = abs($size - $wanted) / $wanted;
-            ($best, $miss) = ([ $first, $last ], $off) if !defined $miss || $off < $miss;
-            last if $size >= $wanted;
-        }
-        last if $miss < 0.01;
+        my ($last, $length) = ($first, 1 + length $documents[$first]);
+        $length += 1 + length $documents[ ++$last ] while $length < $least && $last < $#documents;
+        push @runs, [ @documents[ $first .. $last ] ] if $length >= $least;
     }
-    my @run = @documents[ $best->[0] .. $best->[1] ];
-    return @run == 1 ? $run[0] : '[' . join(',', @run) . ']';
+    return @runs;
+}
+
+sub joined { return @_ == 1 ? $_[0] : '[' . join(',', @_) . ']' }
+
+# A state, changing ones, and those to train on.
+sub real {
+    my ($wanted, @read) = @_;
+    my ($how, $documents) = kind_for($wanted, @read);
+    my @measured = second_half($documents);
+    my @whole = $how eq 'joined' ? map { joined(@$_) } runs($wanted, @measured) : @measured;
+    my ($state) = sort { abs(length($a) - $wanted) <=> abs(length($b) - $wanted) || $a cmp $b } @whole;
+    return ($state, [], []) if $wanted > $most_changing;
+
+    my (@changing, @training);
+    while (@changing < 100) {
+        my @from = $how eq 'all' ? @whole : near($wanted,
+            $how eq 'near' ? @whole : map { joined(@$_) } runs($wanted * (0.8 + rand 0.3), @measured));
+        push @changing, $from[ rand @from ] if @from;
+    }
+    my @left = first_half($documents);
+    return ($state, \@changing, \@left) unless $how eq 'joined';
+    while (my ($run) = runs($wanted, @left)) {
+        push @training, joined(@$run);
+        splice @left, 0, @$run;
+    }
+    return ($state, \@changing, \@training);
 }
 
 # -----------------------------------------------------------------------------------------
 
 sub spill {
-    my ($file, $content) = @_;
+    my ($file, @content) = @_;
     open my $out, '>:raw', "$folder/$file" or die "$folder/$file: $!\n";
-    print {$out} $content;
+    print {$out} @content;
     close $out or die "$folder/$file: $!\n";
     return;
 }
 
-read_documents(@files) if @files;
+my @read = @files ? read_documents(@files) : ();
 for my $size (@sizes) {
+    my $bytes = 1024 * $size;
     srand(1000 * $size);
-    spill("state.$size.json", @files ? real($size * 1024) : generated($size * 1024));
-    spill("state.$size.bytes", pack 'C*', map { int rand 256 } 1 .. $size * 1024);
+    my ($state, $changing, $training) = @read ? real($bytes, @read) : generated_states($bytes);
+    spill("state.$size.json", $state);
+    spill("state.$size.bytes", pack 'C*', map { int rand 256 } 1 .. $bytes);
+    spill("changing.$size", map { "$_\n" } @$changing);
+    spill("training.$size", map { "$_\n" } @$training);
 }

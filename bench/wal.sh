@@ -22,15 +22,15 @@ record_wal() {
 
 measure_wal() {
 	local size streams contender setting insert overwrite hand_insert hand_overwrite
-	local sizes=(0.5 2 4 16 64) names=(hand)
+	local sizes=(0.5 0.8 2 2.4 4 4.5 16 64) names=(hand)
 	for contender in $(contenders); do
 		# One that differs only in its loads saves like another.
 		[ "$contender" = hand ] ||
-			! grep -qE '^-- (table|session|save)' "bench/contenders/$contender.sql" || names+=("$contender")
+			! grep -qE '^-- (table|session|training|save)' "bench/contenders/$contender.sql" || names+=("$contender")
 	done
 	if [ -n "$short" ]; then
 		sizes=(0.5 2 4)
-		names=(hand ours usual)
+		names=(hand ours ours_dictionary usual)
 	fi
 	configure full_page_writes off autovacuum off fsync off
 
