@@ -1,6 +1,6 @@
 -- Dictionaries: the type snapshot_state, what packs which state, and that what was saved comes back to the letter,
 -- whatever becomes of a dictionary. This file commits, and has the database to itself.
-SELECT plan(456);
+SELECT plan(470);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -244,6 +244,12 @@ SELECT is(ARRAY[e.snapshots = n, e.samples = n, e.state_size BETWEEN 100 AND 100
 		  '{t,t,t,t,t,t,t,t}', 'an estimate of version ' || coalesce(version::text, 'any'))
 FROM (VALUES (NULL, 200), (1::bigint, 100)) AS v (version, n), snapshot_dictionary_estimate('order-', version) AS e;
 SELECT is(ARRAY[e.snapshots, e.samples]::text, '{200,50}', 'of fewer samples') FROM snapshot_dictionary_estimate('order-', max_samples => 50) AS e;
+INSERT INTO snapshot_store SELECT 'lines-' || n, 0, 1, n, now(), order_state(n, 40) FROM generate_series(1, 60) AS n;
+CREATE TABLE lines AS SELECT state::text FROM snapshot_store WHERE stream_id LIKE 'lines-%';
+SELECT is(ARRAY[e.stored_size BETWEEN l.size * 0.95 AND l.size * 1.05, e.stored_size < e.state_size * 0.7, best.packed_size < e.packed_size * 0.95], '{t,t,t}',
+		  'of states that the server compresses, and at the highest level')
+FROM (SELECT avg(pg_column_size(state)) AS size FROM lines) AS l, snapshot_dictionary_estimate('lines-', level => 1) AS e, snapshot_dictionary_estimate('lines-', level => 19) AS best;
+DELETE FROM snapshot_store WHERE stream_id LIKE 'lines-%';
 SELECT is(count(*), 1::bigint, 'an estimate is not kept') FROM snapshot_dictionaries();
 SELECT number AS of_orders, ratio AS ratio_of_orders, dictionary_size AS size_of_orders FROM snapshot_dictionary_train('order-') \gset
 SELECT is(ARRAY[d.state_schema_version IS NULL, d.level = 3, d.active, d.trained_at BETWEEN now() - interval '1 minute' AND clock_timestamp(), d.samples = 200,
@@ -295,8 +301,10 @@ CREATE TABLE headers AS SELECT stream_id, slot, state_schema_version, sequence_n
 \set answer `psql -XqAtc "CALL snapshot_repack('order-2', 3)" 2>&1`
 SELECT is(:'answer'::text, E'NOTICE:  snapshot_repack() has repacked 7 snapshots\n7', 'until it is repacked: of 12 those of version 1');
 SELECT is(packed_by('order-2'), sorted(:of_orders_v2, :of_orders_2), 'by the new one');
+CREATE TABLE locked AS SELECT ctid AS place, xmin::text AS written_by, xmax::text AS locked_by FROM snapshot_store;
 \set answer `psql -XqAtc "CALL snapshot_repack('order-2')" 2>&1`
 SELECT is(:'answer'::text, E'NOTICE:  snapshot_repack() has repacked 0 snapshots\n0', 'once');
+SELECT bag_eq('TABLE locked', 'SELECT ctid AS place, xmin::text AS written_by, xmax::text AS locked_by FROM snapshot_store', 'and does not even lock what stays as it is');
 SELECT is(packed_by('order-34'), ARRAY[:of_orders]::bigint[], 'others are not');
 SELECT is(snapshot_dictionary_retire(:of_orders_2), true, 'retired');
 SELECT is(snapshot_dictionary_retire(:of_orders_2), false, 'only once');
@@ -312,6 +320,10 @@ SELECT number AS again FROM snapshot_dictionary_train('sensor-') \gset
 SELECT is(array_agg(number) FILTER (WHERE active), ARRAY[:again]::bigint[], 'trained again') FROM snapshot_dictionaries() WHERE stream_id_prefix = 'sensor-';
 CALL snapshot_repack('');
 SELECT is(packed_by('order-') || packed_by('sensor-'), ARRAY[NULL, :again]::bigint[], 'what has no dictionary any more is unpacked');
+SELECT snapshot_save('other-again', 1, 1, state) FROM snapshot_load('other-line', '{1}') \g /dev/null
+SELECT is(array_agg(DISTINCT pg_column_size(state)), array_agg(pg_column_size(state)) FILTER (WHERE stream_id = 'other-again'), 'as a save would store it')
+FROM snapshot_store WHERE stream_id IN ('other-line', 'other-again');
+DELETE FROM snapshot_store WHERE stream_id = 'other-again';
 SELECT ok(intact('order-') AND intact('sensor'), 'to the letter');
 SELECT results_eq('SELECT * FROM headers WHERE stream_id NOT IN (''order-25'') ORDER BY stream_id, slot',
 	'SELECT stream_id, slot, state_schema_version, sequence_number, created_at, state_bytea, metadata FROM snapshot_store WHERE stream_id NOT IN (''order-25'') ORDER BY stream_id, slot',
@@ -471,6 +483,48 @@ SELECT is(packed_by('large-'), ARRAY[:of_large_0]::bigint[], 'and packs');
 SELECT is(count(DISTINCT md5(l.state::text)), 60::bigint, 'and unpacks') FROM snapshot_store AS s, snapshot_load(s.stream_id, '{0}') AS l WHERE s.stream_id LIKE 'large-%' AND (l.state ->> 'n')::bigint = l.sequence_number;
 \set others `psql -XqAtc "CALL snapshot_repack('digit-')" 2>&1`
 SELECT is(:'others'::text, E'NOTICE:  snapshot_repack() has repacked 0 snapshots\n0', 'what it is not worth it for is not written anew');
+
+-- A person's data: of what fewer than min_samples streams have, no six bytes are in a dictionary
+
+-- Words of letters and digits that nothing else has; of kinds 7 and 8, others begin, or end, alike.
+CREATE TABLE persons AS SELECT p, p % 9 AS kind,
+	CASE p % 9 WHEN 3 THEN '4' || translate(left(hash, 10), 'abcdef', '345678')
+			   WHEN 6 THEN left(letters, 5) || U&'\00E9' || substr(letters, 6, 5)
+			   WHEN 7 THEN 'nobodyknows' || left(letters, 5)
+			   WHEN 8 THEN left(letters, 5) || 'knowsnobody'
+			   ELSE left(letters, 12) END AS word
+FROM generate_series(1, 80) AS p, md5('person ' || p) AS hash, translate(hash, '0123456789', 'ghjkmnpqrs') AS letters;
+CREATE FUNCTION person_state(n integer, who integer[]) RETURNS json LANGUAGE sql
+AS $$
+	SELECT json_build_object('type', 'account', 'city', (ARRAY['Rotterdam', 'Springfield', 'Wiesbaden'])[1 + n % 3],
+		'tags', CASE WHEN n < 20 THEN '["twentystreams"]'::json END, 'people', (SELECT json_agg(json_build_object(
+			'name', CASE WHEN kind IN (2, 6) THEN initcap(word) || ' Miller' END,
+			'email', CASE WHEN kind IN (0, 7, 8) THEN word || '@example.org' END,
+			'contacts', CASE kind WHEN 1 THEN json_build_object(word || '@example.org', json_build_object('since', 2020)) END,
+			'phone', CASE kind WHEN 3 THEN word::bigint END,
+			'note', CASE kind WHEN 4 THEN format('Please call %s, or write to %1$s@example.org.', word) END,
+			'aliases', CASE kind WHEN 5 THEN array_fill(word, ARRAY[50]) END)) FROM persons WHERE p = ANY (who)))
+$$;
+-- Persons 1 to 72 are each in min_samples - 1 streams; 73 to 80 are in 40 snapshots of one.
+INSERT INTO snapshot_store SELECT format('person-%s-%s', m, n), 0, 1, 1, now(), person_state(n, array_agg(p))
+FROM unnest(ARRAY[2, 4, 10]) AS m, generate_series(0, 119) AS n LEFT JOIN LATERAL (
+	SELECT p FROM generate_series(1, 72) AS p, generate_series(0, m - 2) AS k WHERE (p * 7 + k * 11) % 120 = n) AS among ON true
+GROUP BY m, n;
+INSERT INTO snapshot_store SELECT format('person-%s-kept-%s', m, p), slot, 1, slot, now(), person_state(slot, ARRAY[p])
+FROM unnest(ARRAY[2, 4, 10]) AS m, generate_series(73, 80) AS p, generate_series(0, 39) AS slot;
+SELECT is(array_agg(DISTINCT (SELECT count(DISTINCT stream_id) FROM snapshot_store WHERE starts_with(stream_id, format('person-%s-', m)) AND state::text ILIKE '%' || word || '%')
+						- CASE WHEN p <= 72 THEN m - 1 ELSE 1 END), '{0}', 'what each person''s word is in') FROM persons, unnest(ARRAY[2, 4, 10]) AS m;
+CREATE TABLE trained AS SELECT 10 AS m, number, samples FROM snapshot_dictionary_train('person-10-');
+INSERT INTO trained SELECT m, number, samples FROM unnest(ARRAY[2, 4]) AS m, snapshot_dictionary_train(format('person-%s-', m), min_samples => m);
+ALTER TABLE trained ADD content text;
+UPDATE trained AS t SET content = (SELECT lower(encode(string_agg(content, '' ORDER BY part), 'escape')) FROM snapshot_dictionary_part AS d WHERE d.number = t.number);
+SELECT is(array_agg(samples), '{128,128,128}', 'a stream is one sample, however many snapshots it has') FROM trained;
+SELECT is((SELECT string_agg(DISTINCT format('%s %s: %s', kind, word, piece), ', ') FROM persons, generate_series(1, octet_length(convert_to(word, 'UTF8')) - 5) AS i,
+		   encode(substr(convert_to(word, 'UTF8'), i, 6), 'escape') AS piece WHERE position(piece IN content) > 0), NULL, 'no person is in what was trained with min_samples => ' || m) FROM trained;
+SELECT is(array_agg(position(word IN content) > 0), '{t,t,t,t}', 'what more have is, with min_samples => ' || m)
+FROM trained, unnest(ARRAY['twentystreams', 'rotterdam', '@example.org', 'please call ']) AS word WHERE m > 2 GROUP BY m;
+SELECT count(snapshot_dictionary_retire(number)) FROM trained \g /dev/null
+DELETE FROM snapshot_store WHERE stream_id LIKE 'person-%';
 
 -- Transactions: no committed state is packed by a dictionary that is not
 
@@ -648,6 +702,12 @@ CALL by_force(format('UPDATE snapshot_dictionary AS d SET size = p.size FROM put
 					 'FROM parts_aside AS p WHERE p.number = d.number AND p.part = d.part', :of_all));
 \set others `psql -XqAtc "SELECT intact('order-missing'), intact('tx-')" 2>&1`
 SELECT is(:'others'::text, 't|t', 'its own');
+BEGIN;
+ALTER TABLE snapshot_dictionary ADD more text;
+SELECT is(error_of('SELECT snapshot_dictionary_train(''tx-'')'), '55000 | table "snapshot_dictionary" is not as the extension created it', 'one with another column is none');
+SELECT snapshot_save('tx-12', 118, 1, sensor_state(118)) \g /dev/null
+SELECT is(packed_by('tx-12'), '{NULL}', 'by which nothing is packed');
+ROLLBACK;
 
 -- Damaged states: an error, never another state
 
@@ -744,6 +804,10 @@ SET LOCAL snapshot_store.durable = off;
 SELECT ok(snapshot_save('order-view', 1, 1, order_state(1)), 'a view');
 SELECT is(packed_by('order-view'), :'packed', 'is packed');
 SELECT ok(intact('order-view'), 'and read');
+CREATE SEQUENCE asked;
+CREATE FUNCTION times() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT CASE nextval('asked') WHEN 1 THEN 1 ELSE 1000 END $$;
+CREATE OR REPLACE VIEW snapshot_store AS SELECT k.* FROM kept_aside AS k, LATERAL (SELECT times() OFFSET 0) AS t (n), generate_series(1, n);
+SELECT is(samples, 60, 'one that shows more samples than it had streams') FROM snapshot_dictionary_estimate('tx-');
 CREATE OR REPLACE VIEW snapshot_store AS SELECT * FROM kept_aside;
 DROP VIEW snapshot_store;
 CREATE VIEW snapshot_store AS SELECT stream_id, slot, state_schema_version, sequence_number, created_at, state::json AS state, state_bytea, metadata FROM kept_aside;
@@ -797,5 +861,16 @@ SELECT ok(renamed.snapshot_save('order-' || n, n, 1, order_state(n)), 'that is r
 CALL renamed.snapshot_repack('order-');
 SELECT ok(bool_and(state_size < 200), 'all is packed') FROM generate_series(1, 100) AS n, renamed.snapshot_info('order-' || n);
 SELECT ok(bool_and(l.state::text = s.state::text AND s.state::text = order_state(s.sequence_number::integer)::text), 'and read') FROM renamed.snapshot_store AS s, renamed.snapshot_load(s.stream_id, '{1}') AS l;
+
+-- What others put in the place of the type and the tables, where the extension does not have these yet
+
+DROP EXTENSION snapshot_store CASCADE;
+CREATE EXTENSION snapshot_store VERSION '1.0';
+ALTER TABLE put_aside RENAME TO snapshot_dictionary;
+ALTER TABLE parts_aside RENAME TO snapshot_dictionary_part;
+CREATE DOMAIN snapshot_state AS json;
+ALTER TABLE snapshot_store ALTER state TYPE snapshot_state;
+SELECT snapshot_save('order-1', 1, 1, order_state(1)) \g /dev/null
+SELECT is(state::text, order_state(1)::text, 'packs nothing') FROM snapshot_store;
 
 SELECT * FROM finish();
