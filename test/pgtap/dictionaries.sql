@@ -1,6 +1,6 @@
 -- Dictionaries: the type snapshot_state, what packs which state, and that what was saved comes back to the letter,
 -- whatever becomes of a dictionary. This file commits, and has the database to itself.
-SELECT plan(470);
+SELECT plan(476);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -220,6 +220,12 @@ FROM unnest('{estimate,train}'::text[]) AS f,
 		('''order-'', min_samples => 101', '55000 | too few streams to train a dictionary on | With a JSON state of up to 262144 bytes there are 200; with these arguments it takes 202.'),
 		('''order-'', 1, min_samples => 51', '55000 | too few streams to train a dictionary on | With a JSON state of up to 262144 bytes there are 100; with these arguments it takes 102.')
 	) AS v (arguments, error);
+BEGIN;
+SET LOCAL allow_system_table_mods = on;
+CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass);
+ALTER TABLE snapshot_store SET (fillfactor = 90);
+SELECT is(error_of('SELECT snapshot_dictionary_train(''order-'')'), '0A000 | dictionaries are not supported on a server that runs Citus', 'a server that has the catalog of Citus');
+ROLLBACK;
 SELECT is(error_of(format('SELECT snapshot_dictionary_retire(%s)', argument)), error, format('retire(%s)', argument))
 FROM (VALUES ('NULL', '22004 | number must not be null'), ('1', '42704 | dictionary 1 does not exist')) AS v (argument, error);
 SELECT is(error_of(format('CALL snapshot_repack(%s)', arguments)), error, format('repack(%s)', arguments))
@@ -698,8 +704,18 @@ SELECT is(:'others'::text, :'refused', 'not all of it');
 CALL by_force(format('UPDATE snapshot_dictionary SET size = 2000000000 WHERE number = %1$s', :of_all));
 \set others `psql -XqAtc "SELECT count(*) FROM snapshot_load('order-missing', '{1}')" 2>/dev/null`
 SELECT is(:'others'::text, '0', 'more than there can be is none');
+CALL by_force(format('UPDATE snapshot_dictionary SET size = 1000 WHERE number = %1$s', :of_all));
+\set others `psql -XqAtc "SELECT count(*) FROM snapshot_load('order-missing', '{1}')" 2>/dev/null`
+SELECT is(:'others'::text, '0', 'nor is one whose parts are larger than it says');
+CALL by_force(format(:'changed', 'set_byte(content, 1500, (get_byte(content, 1500) + 1) % 256)', :of_large));
+\set others `psql -XqAtc "SELECT snapshot_dictionary_train('large-')" 2>&1`
+SELECT is(:'others'::text, format('ERROR:  dictionary %s exists with another content', :of_large), 'one that is trained again meets another content');
 CALL by_force(format('UPDATE snapshot_dictionary AS d SET size = p.size FROM put_aside AS p WHERE p.number = d.number; UPDATE snapshot_dictionary_part AS d SET content = p.content '
 					 'FROM parts_aside AS p WHERE p.number = d.number AND p.part = d.part', :of_all));
+CALL by_force($$INSERT INTO snapshot_dictionary SELECT uuid_hash_extended(u, 0), 'none', NULL, 1, false, now(), 0, 1, 16 FROM CAST('37a430ec000000000000000000000000' AS uuid) AS u;
+	INSERT INTO snapshot_dictionary_part SELECT uuid_hash_extended(u, 0), 0, uuid_send(u) FROM CAST('37a430ec000000000000000000000000' AS uuid) AS u$$);
+SELECT is(error_of(format('SELECT (%L::bytea::snapshot_state)::text', '\x01'::bytea || int8send(n) || '\x28b52ffd2000')), format('XX001 | zstd cannot use dictionary %s', n), 'what is no dictionary')
+FROM uuid_hash_extended('37a430ec000000000000000000000000', 0) AS n;
 \set others `psql -XqAtc "SELECT intact('order-missing'), intact('tx-')" 2>&1`
 SELECT is(:'others'::text, 't|t', 'its own');
 BEGIN;
@@ -707,6 +723,12 @@ ALTER TABLE snapshot_dictionary ADD more text;
 SELECT is(error_of('SELECT snapshot_dictionary_train(''tx-'')'), '55000 | table "snapshot_dictionary" is not as the extension created it', 'one with another column is none');
 SELECT snapshot_save('tx-12', 118, 1, sensor_state(118)) \g /dev/null
 SELECT is(packed_by('tx-12'), '{NULL}', 'by which nothing is packed');
+ROLLBACK;
+BEGIN;
+ALTER TABLE snapshot_dictionary RENAME TO elsewhere;
+SELECT is(error_of('SELECT snapshot_dictionary_train(''tx-'')'), '55000 | table "snapshot_dictionary" is not as the extension created it', 'nor where there is none');
+SELECT snapshot_save('plain-1', 1, 1, sensor_state(1)) \g /dev/null
+SELECT is(ARRAY[(SELECT count(*) FROM snapshot_dictionaries()), (SELECT count(*) FROM snapshot_load('plain-1', '{1}'))], '{0,1}', 'is anything found, but what is plain');
 ROLLBACK;
 
 -- Damaged states: an error, never another state
