@@ -8,7 +8,7 @@
 # One backend does all operations of a contender. Calls of pg_backend_pid mark where they begin
 # and end: whenever that is entered, callgrind writes what it has counted and begins anew.
 #
-# shellcheck disable=SC2154 # $work and $short are those of scripts/bench
+# shellcheck disable=SC2154 # $work, $short and $part are those of scripts/bench
 
 stored=1000 # streams: so many that no plan does without the index
 
@@ -34,10 +34,10 @@ calls() {
 }
 
 # operation NAME COUNT STREAMS LINE [FIRST [VERSIONS]]: the same by ours_untracked, too, where it is ours: so
-# few instructions are between them that they take turns in one backend.
+# few instructions are between them that they take turns in one backend. (In this part alone.)
 operation() {
 	operation_by "$contender" "$@"
-	if [ "$contender" = ours ]; then
+	if [ "$part,$contender" = instructions,ours ]; then
 		section ours_untracked session
 		operation_by ours_untracked "$@"
 		echo "RESET snapshot_store.track;"
@@ -105,8 +105,29 @@ preparation() {
 	done
 }
 
-# count_contender [SIZE]: counts what the contender does, one backend for all of it; one with a dictionary,
-# with states of this size.
+# The operations of this part; of one with a dictionary, those on states of this size.
+all_operations() {
+	local size
+	[ "$1" != 0.5 ] || operations_on 0.5 json save load unrecognized nothing insert old
+	case $contender in
+	ours_dictionary) [ "$1" = 0.5 ] || operations_on "$1" json save load unrecognized ;;
+	hand | usual | ours | ours_state)
+		if [ -z "$short" ]; then
+			operations_on 0.5 bytes save load
+			for size in 2 4 4.5 8 16 64 1024; do
+				operations_on "$size" json save load unrecognized
+				operations_on "$size" bytes save load
+			done
+		else
+			operations_on 64 json save load unrecognized
+		fi
+		;;
+	*) [ -n "$short" ] || operations_on 64 json save load unrecognized ;;
+	esac
+}
+
+# count_contender FUNCTION [SIZE]: counts what the contender does, by these operations, one backend for all of
+# it; one with a dictionary, with states of this size.
 count_contender() {
 	local operations=() called=0 states_set=1 table setting type size save
 	table=$(section "$contender" table | sed -n 's/^CREATE TABLE \([a-z_0-9]*\).*/\1/p')
@@ -115,7 +136,7 @@ count_contender() {
 	{
 		section "$contender" table | tr '\n' ' '
 		echo
-		training "$contender" "$@"
+		training "$contender" "${@:2}"
 		preparation
 		use_states 0.5 json
 		save=$(execute_line "$contender" "save $type")
@@ -125,7 +146,7 @@ count_contender() {
 	} >"$work/input"
 	printf '%s\n' "DROP DATABASE IF EXISTS $contender;" "CREATE DATABASE $contender;" | single_user postgres
 	single_user "$contender" <"$work/input"
-	if [[ ${1:-0.5} = 0.5 && $contender = @(hand|ours|ours_state|ours_dictionary) ]]; then
+	if [[ $1 = all_operations && ${2:-0.5} = 0.5 && $contender = @(hand|ours|ours_state|ours_dictionary) ]]; then
 		count_first load
 		count_first save
 	fi
@@ -135,22 +156,7 @@ count_contender() {
 		echo "$mark"
 		setting=text
 		operation floor 400 1000 "EXECUTE floor (:stream_id);"
-		[ "${1:-0.5}" != 0.5 ] || operations_on 0.5 json save load unrecognized nothing insert old
-		case $contender in
-		ours_dictionary) [ "$1" = 0.5 ] || operations_on "$1" json save load unrecognized ;;
-		hand | usual | ours | ours_state)
-			if [ -z "$short" ]; then
-				operations_on 0.5 bytes save load
-				for size in 2 4 4.5 8 16 64 1024; do
-					operations_on "$size" json save load unrecognized
-					operations_on "$size" bytes save load
-				done
-			else
-				operations_on 64 json save load unrecognized
-			fi
-			;;
-		*) [ -n "$short" ] || operations_on 64 json save load unrecognized ;;
-		esac
+		"$1" "${2:-0.5}"
 	} >"$work/input"
 	count_instructions "$contender" <"$work/input"
 	record_counted
@@ -178,30 +184,35 @@ record_counted() {
 		IFS=$'\t' read -r name setting by count <<<"${operations[i]}"
 		cost=$((($(counted $((2 * i + 4))) - nothing) / count))
 		: "${floor:=$cost}"
-		record instructions "$name" "$setting" "$by" instructions "$cost"
+		record "$part" "$name" "$setting" "$by" instructions "$cost"
 		[ "$name" = floor ] ||
-			record instructions "$name" "$setting" "$by" "beyond the floor" "$((cost - floor))"
+			record "$part" "$name" "$setting" "$by" "beyond the floor" "$((cost - floor))"
 	done
 }
 
-measure_instructions() {
-	local contender size measured=(0.5 2 4 4.5 8 16 64)
-	[ -z "$short" ] || measured=(0.5)
+# A cluster for the backends that are counted.
+make_single() {
 	initdb -D "$work/single" -U postgres -A trust -E UTF8 --no-locale --no-sync >"$work/single.log"
 	# A single-user backend goes on with the OIDs of the catalogs, whose row security is never in force.
 	# After an object of a user, it does not.
 	pg_ctl -w -D "$work/single" -o "-c listen_addresses='' -k '$work/single'" start >>"$work/single.log"
 	psql -Xq -h "$work/single" -U postgres -c 'CREATE SCHEMA one; DROP SCHEMA one' postgres
 	pg_ctl -w -D "$work/single" stop >>"$work/single.log"
+}
+
+measure_instructions() {
+	local contender size measured=(0.5 2 4 4.5 8 16 64)
+	[ -z "$short" ] || measured=(0.5)
+	make_single
 	for contender in $(contenders) hand_policy ours_policy; do
 		[ -z "$short" ] || [[ $contender = @(hand|usual|ours|*_policy) ]] || continue
 		show_progress "$contender"
 		if [ -n "$(section "$contender" training)" ]; then # a dictionary is for one kind
 			for size in "${measured[@]}"; do
-				count_contender "$size"
+				count_contender all_operations "$size"
 			done
 		else
-			count_contender
+			count_contender all_operations
 		fi
 	done
 	rm -rf "$work/single"

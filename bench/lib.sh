@@ -7,9 +7,9 @@
 
 # ---- contenders -------------------------------------------------------------------------
 
-# Their names, but for those that concern the part "instructions" alone.
+# Their names, but for those that concern one part alone.
 contenders() {
-	basename -s .sql bench/contenders/*.sql | grep -vE "_policy|_untracked"
+	basename -s .sql bench/contenders/*.sql | grep -vE "_policy|_untracked|_partitions"
 }
 
 # section CONTENDER NAME: what its file has under "-- NAME", or else the file that it is like. "\i FILE"

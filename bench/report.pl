@@ -20,8 +20,8 @@ $Text::Wrap::columns = 108;
 # The contenders in their order, and their colours, which are strong for ours.
 my @known = (
 	ours => '#0b57d0', ours_dictionary => '#5e35b1', ours_state => '#b39ddb', ours_list => '#5c9cf5', ours_sql => '#8fc4f0', ours_keep5 => '#1aa3a3', ours_untracked => '#9fd4d4', ours_check => '#7fb77e',
-	ours_policy => '#00696b', hand_policy => '#5f6368',
-	managed => '#7986cb', hand => '#202124', plpgsql => '#8a9096', usual => '#e8710a', pekko_r2dbc => '#188038',
+	ours_policy => '#00696b', ours_partitions => '#00696b', hand_policy => '#5f6368',
+	managed => '#7986cb', hand => '#202124', hand_partitions => '#5f6368', plpgsql => '#8a9096', usual => '#e8710a', pekko_r2dbc => '#188038',
 	pekko_jdbc => '#81c995', axon => '#c5221f', sequent => '#9334e6', eventstore => '#b08d57',
 	redis => '#d01884', map { ("ours, $_" => '#5c9cf5') } 'single loads', 'single saves', '10 a call');
 my %colour = @known;
@@ -132,6 +132,8 @@ sub to_hand
 	my ($n, $hand) = @{ $row->{by} }{ $who, 'hand' };
 	return defined $n && $hand && $who ne 'hand' ? $n / $hand : undef;
 }
+
+sub to_one_table { my ($row, $who) = @_; return $row->{by}{$who} && $row->{by}{$who} / $row->{by}{ $who =~ s/_.*//r } }
 
 # What was recorded beside it: another figure.
 sub recorded { my ($part, $figure) = @_; return sub { $value{$part}{$figure}{ $_[0]{key} }{ $_[1] } } }
@@ -458,6 +460,14 @@ Microseconds of the statements of [integrating.md](integrating.md), by one clien
 better. Prepared, or, extended, parsed and planned in each call. In brackets: the ratio to two statements.
 END
 		table('', recorded('rehydrate', 'ratio to two'), rows('rehydrate', 'µs'))),
+
+	section('Partitions', <<END,
+One table, and one of 16 partitions by hash, on the same server; lower is better. In brackets: the ratio to the
+same statement on one table. A batch is of 100 streams in one call.
+END
+		table('Instructions of a whole call', \&to_one_table, rows('partitions', 'instructions', '(?!floor).*')),
+		table('Microseconds on a processor, of a call', recorded('partitions', 'ratio of µs'),
+			rows('partitions', 'µs'))),
 
 	"## To repeat it\n\n", paragraph(<<END), <<END);
 On Debian or Ubuntu, as root or with sudo. Timings need a machine that has nothing else to do.

@@ -337,13 +337,13 @@ snapshot_dictionary_guard(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "snapshot_dictionary_guard() is for triggers");
 	if (TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
-		return PointerGetDatum(NULL);
+		return (Datum) 0;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("dictionaries cannot be changed by hand"),
 			 errdetail("What one of them has packed could not be read any more."),
 			 errhint("Use snapshot_dictionary_train() and snapshot_dictionary_retire().")));
-	return PointerGetDatum(NULL);
+	return (Datum) 0;
 }
 
 /*

@@ -1046,9 +1046,13 @@ SELECT current_setting('server_version_num')::integer >= 170000 AS shows_chunk_i
 		FROM (SELECT l.state FROM parallel_test AS p, snapshot_load(left(p.stream_id, 0) || 'large', '{1}') AS l
 			  ORDER BY p.stream_id LIMIT 10) AS l;
 	CREATE TEMPORARY TABLE elsewhere AS EXECUTE elsewhere;
-	-- (One in PL/pgSQL hands on what it has read, like any query.)
-	SELECT is(array_agg(DISTINCT it_is), ARRAY[:'managed'::boolean], 'a worker brings it along') FROM elsewhere;
-	SELECT is(pg_temp.is_stored_elsewhere(l.state), true, 'otherwise it stays where it is stored')
+	\if :managed
+		SELECT skip('a query in PL/pgSQL hands on what it has read', 1);
+	\else
+		SELECT is(array_agg(DISTINCT it_is), '{f}', 'a worker brings it along') FROM elsewhere;
+	\endif
+	SELECT is(pg_temp.is_stored_elsewhere(l.state), NOT :'packed'::boolean,
+		'otherwise it stays where it is stored, if it cannot be packed')
 	FROM snapshot_load('large', '{1}') AS l;
 \else
 	SELECT skip('there is no pg_column_toast_chunk_id before 17', 2);

@@ -1,7 +1,9 @@
 # Streaming replication.
 #
 # A hot standby shows what the primary has saved, replaced and deleted, also to
-# a session that was there before, and refuses to write.
+# a session that was there before, and refuses to write.  While it lags, what
+# is made of its snapshots is right with whatever events there are, as
+# doc/scaling.md has it.
 #
 # It is a synchronous one: writers record what was acknowledged to them until
 # the primary is killed, postmaster and children at once.  The standby,
@@ -103,6 +105,118 @@ is($reader->query_safe($load), '4|"later"', '... until it has ended');
 
 my $rows = 'SELECT ctid, xmin, * FROM snapshot_store ORDER BY stream_id, slot';
 is($standby->safe_psql('postgres', $rows), $primary->safe_psql('postgres', $rows), 'the rows of the standby are those of the primary');
+
+# A standby that lags: its replay is paused.  The amount of the event n is n, so
+# the state as of it is n * (n + 1) / 2.
+
+my %documented = slurp_file('doc/scaling.md') =~ /^PREPARE (\w+) .*?AS\n(.*?);\n/msg;
+my ($last_event, $written, $caught_up) = map { $documented{$_} // die "doc/scaling.md has no $_" } qw(last_event written caught_up);
+
+$primary->safe_psql('postgres', q{
+	CREATE TABLE account_event (stream_id text COLLATE "C", sequence_number bigint, data json NOT NULL,
+		PRIMARY KEY (stream_id, sequence_number))});
+append('account-1', 1, 100);
+save_account('account-1', 100);
+append('account-2', 1, 150);
+save_account('account-2', $_, 2) foreach (100, 110);
+append('account-1', 101, 120);
+$primary->wait_for_catchup($standby);
+pause_replay();
+append('account-1', 121, 150);
+save_account('account-1', 150);
+my $position = asked($primary, $written);
+
+is(rehydrated($standby, $primary), '100 + 50 = 150: 11325', 'a lagging standby: an older snapshot, and more of the events of the primary');
+is(rehydrated($standby, $standby), '100 + 20 = 120: 7260', '... with its own events the state as of the last that it has');
+is(rehydrated($primary, $primary), '150 + 0 = 150: 11325', '... and on the primary the newest');
+is(rehydrated($primary, $standby), '150 + 0 = 150: 11325', 'the snapshot of the primary is ahead of the events of the standby');
+is(rehydrated($primary, $standby, 120), '0 + 120 = 120: 7260', '... not with the last of these as max_sequence_number, by which there is none');
+is(asked($primary, q{SELECT stream_id, sequence_number FROM snapshot_load_many('{account-1,account-2}', '{1}', max_sequence_numbers => '{120,120}')}),
+	'account-2|110', '... nor in a batch');
+is(asked($primary, q{SELECT sequence_number FROM snapshot_load('account-2', '{1}', max_sequence_number => 109)}), '100',
+	'... and with keep = 2 there is the one before');
+
+is(asked($standby, bound_to($last_event, q{'account-1'})), '120', "the event's number tells that the standby is behind 150");
+is(asked($standby, bound_to($caught_up, "'$position'")), 'f', '... and so does the position in the write-ahead log');
+is(asked($primary, bound_to($caught_up, "'$position'")), 't', '... while the primary has what it has written');
+is(join(' ', map { asked($_, q{SELECT snapshot_due('account-1', '{1}', 150, 50)}) } $standby, $primary), 't f',
+	'the standby calls a snapshot due that the primary has');
+is(save_account('account-1', 120), 'f', '... and saved there, the older one is not stored');
+like(($standby->psql('postgres', q{\set VERBOSITY sqlstate
+	SELECT snapshot_save('account-1', 150, 1, '{"balance": 11325}')}))[2], qr/ERROR:  25006$/, 'a lagging standby refuses a save as ever');
+
+$reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
+is($reader->query_safe(bound_to($caught_up, "'$position'")), 'f', 'a transaction at REPEATABLE READ sees that the standby is behind');
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
+$primary->wait_for_catchup($standby);
+is($reader->query_safe(bound_to($caught_up, "'$position'")), 't', '... then that it is not');
+is($reader->query_safe(q{SELECT sequence_number FROM snapshot_load('account-1', '{1}')}), '100', '... and still loads the old snapshot');
+$reader->query_safe('COMMIT');
+is(rehydrated($standby, $standby), '150 + 0 = 150: 11325', 'the standby has caught up');
+
+# Replay keeps the order of the commits: no snapshot comes before its events.
+# The reader comes by at any moment of it.
+{
+	my ($application, $elsewhere) = (connection($primary), connection($standby));
+	my ($ahead, $ahead_in_two) = (0, 0);
+	my $events = q{SELECT max(sequence_number) FROM account_event WHERE stream_id = 'account-1'};
+	my $snapshot = q{SELECT sequence_number FROM snapshot_load('account-1', '{1}')};
+
+	foreach my $n (151 .. 450)
+	{
+		$application->do(q{INSERT INTO account_event VALUES ('account-1', ?, '{}')}, undef, $n);
+		$application->do(q{SELECT snapshot_save('account-1', ?, 1, '{}')}, undef, $n);
+		$ahead++ if $elsewhere->selectrow_array("SELECT ($snapshot) > ($events)");
+		my ($number) = $elsewhere->selectrow_array($snapshot);
+		$ahead_in_two++ if $number > $elsewhere->selectrow_array($events);
+	}
+	is("$ahead, $ahead_in_two", '0, 0', 'events and snapshots of one standby, in one statement or in two: no snapshot is ahead');
+	$primary->wait_for_catchup($standby);
+	is($elsewhere->selectrow_array($snapshot), 450, '... and the last is there');
+	$_->disconnect foreach $application, $elsewhere;
+}
+
+# What a long statement meets there.  Saves alone, which clean up behind
+# themselves, remove rows that it might still see.
+{
+	my $long = connection($standby);
+	my $saves = q{SELECT snapshot_save('account-1', 500, 1, '{}')};
+	my $batch = q{SELECT stream_id, sequence_number FROM snapshot_load_many('{account-1,account-2}', '{1}')};
+
+	set_up_standby('max_standby_streaming_delay = 0');
+	$long->do("SELECT pg_sleep(1000) FROM ($batch) AS b", { pg_async => DBD::Pg::PG_ASYNC });
+	$standby->poll_query_until('postgres', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $long->{pg_pid}");
+	$primary->safe_psql('postgres', "$saves;" x 100);
+	ok(!eval { $long->pg_result }, 'a batch of loads that takes long on a standby');
+	is($long->state, '40001', '... is canceled by what saves do on the primary');
+	is_deeply($long->selectall_arrayref($batch), [ [ 'account-1', 500 ], [ 'account-2', 110 ] ], '... and done, repeated');
+
+	my $idle = connection($standby);
+	$idle->do('SET default_transaction_isolation = "repeatable read"');
+	$idle->begin_work;
+	$idle->selectall_arrayref($batch);
+	$primary->safe_psql('postgres', "$saves;" x 100);
+	$primary->wait_for_catchup($standby);
+	ok(!eval { $idle->selectall_arrayref($batch) }, 'an idle transaction that could still see them');
+	like($idle->errstr, qr/terminating connection due to conflict with recovery/, '... loses its connection');
+	$idle->{RaiseError} = 0;    # or its end is an error, too
+	$idle->disconnect;
+	ok($standby->poll_query_until('postgres', q{SELECT confl_snapshot = 2 FROM pg_stat_database_conflicts WHERE datname = 'postgres'}),
+		'... and both are counted as conflicts');
+
+	set_up_standby('hot_standby_feedback = on');
+	ok($primary->poll_query_until('postgres', 'SELECT backend_xmin IS NOT NULL FROM pg_stat_replication'), 'with hot_standby_feedback');
+	$long->do('SET default_transaction_isolation = "repeatable read"');
+	$long->begin_work;
+	my $seen = $long->selectall_arrayref($batch);
+	$primary->safe_psql('postgres', "SELECT snapshot_save('account-1', 600, 1, '{}');" x 100);
+	$primary->safe_psql('postgres', 'VACUUM snapshot_store');
+	$primary->wait_for_catchup($standby);
+	is_deeply($long->selectall_arrayref($batch), $seen, '... neither saves nor VACUUM cancel anything');
+	$long->commit;
+	$long->disconnect;
+	set_up_standby('hot_standby_feedback = off', 'max_standby_streaming_delay = 30s');
+}
 
 # What a standby refuses
 
@@ -227,6 +341,59 @@ $standby->stop;
 $primary->start;
 $primary->stop;
 done_testing();
+
+sub asked
+{
+	my ($node, $query) = @_;
+	return $node->safe_psql('postgres', $query);
+}
+
+# A prepared statement's text with its one parameter.
+sub bound_to
+{
+	my ($statement, $value) = @_;
+	return $statement =~ s/\$1/$value/gr;
+}
+
+sub pause_replay
+{
+	$standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+	ok($standby->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'}), 'the replay is paused');
+}
+
+sub set_up_standby
+{
+	$standby->append_conf('postgresql.conf', join('', map { "$_\n" } @_));
+	$standby->reload;
+}
+
+sub append
+{
+	my ($stream, $from, $to) = @_;
+	$primary->safe_psql('postgres', qq{
+		INSERT INTO account_event SELECT '$stream', n, json_build_object('amount', n) FROM generate_series($from, $to) AS n});
+}
+
+sub save_account
+{
+	my ($stream, $number, $keep) = @_;
+	my $balance = $number * ($number + 1) / 2;
+	return asked($primary, 'SET snapshot_store.keep = ' . ($keep // 1)
+		. qq{; SELECT snapshot_save('$stream', $number, 1, '{"balance": $balance}')});
+}
+
+# What an application makes of the snapshots here and the events there: the
+# number of the snapshot + events replayed = the number of the last: the state.
+sub rehydrated
+{
+	my ($snapshots, $events, $bound) = @_;
+	my ($number, $balance) = split /\|/, asked($snapshots, q{SELECT sequence_number, state ->> 'balance' FROM snapshot_load('account-1', '{1}', }
+		. ($bound // 'NULL') . ')') || '0|0';
+
+	return asked($events, qq{
+		SELECT format('%s + %s = %s: %s', $number, count(*), coalesce(max(sequence_number), $number), $balance + coalesce(sum((data ->> 'amount')::int), 0))
+		FROM account_event WHERE stream_id = 'account-1' AND sequence_number > $number});
+}
 
 sub connection
 {
