@@ -56,7 +56,7 @@ endif
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
 .PHONY: demo test torture torture-long torture-sanitizers torture-valgrind coverage machines test-matrix \
-	test-clients test-mako packages mistakes bench format lint dist help
+	test-clients test-citus test-mako packages mistakes bench format lint dist help
 
 demo test:
 	@scripts/$@
@@ -89,6 +89,9 @@ test-clients:
 packages:
 	@scripts/test --packages
 
+test-citus:
+	@scripts/test --citus
+
 test-mako:
 	@test/mako
 
@@ -120,6 +123,7 @@ help:
 	@echo "                   build with every compiler, in fresh installations, as root"
 	@echo "make test-clients  run the programs in examples/, in every language that is there, on a throw-away"
 	@echo "                   server and through PgBouncer"
+	@echo "make test-citus    test what is installed on a running cluster of Citus, if there is one"
 	@echo "make packages      build what is released, and install it on fresh machines, as root"
 	@echo "make test-mako     test examples/rust-mako, mako-engine's SnapshotStore, where cargo is"
 	@echo "make mistakes      plant mistakes in a copy of src/ and tell which tests notice"

@@ -261,3 +261,13 @@ LANGUAGE C;
 
 COMMENT ON PROCEDURE @extschema@.snapshot_repack(pg_catalog.text, pg_catalog.int4, pg_catalog.int8) IS
 'packs stored states by the dictionaries that are active now, or unpacks those that have none, in batches that commit; for the owner of the table';
+
+-- Where Citus writes rows on other nodes, their commits must be flushed there. It
+-- sends nothing there but what is immutable.
+CREATE FUNCTION @extschema@.snapshot_ensure_durable(slot pg_catalog.int2)
+RETURNS pg_catalog.int2
+AS 'MODULE_PATHNAME', 'snapshot_ensure_durable'
+LANGUAGE C IMMUTABLE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION @extschema@.snapshot_ensure_durable(pg_catalog.int2) IS
+'has the transaction flushed when it commits, and returns what it is given; for rows that Citus writes';

@@ -16,6 +16,7 @@
 #include "utils/tuplestore.h"
 
 #include "arguments.h"
+#include "citus.h"
 #include "dictionary.h"
 #include "durability.h"
 #include "packed_state.h"
@@ -201,9 +202,7 @@ require_state_type(const StoreTable *table)
 	is_lz4 = column != InvalidAttrNumber &&
 		TupleDescAttr(RelationGetDescr(table->relation), column - 1)->attcompression == TOAST_LZ4_COMPRESSION;
 	if (runs_citus())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("dictionaries are not supported on a server that runs Citus")));
+		citus_refuse_dictionaries();
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("column \"state\" of table \"%s\" cannot hold packed states", TABLE_NAME),

@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "citus.h"
 #include "compat.h"
 #include "dictionary.h"
 #include "relation.h"
@@ -59,6 +60,7 @@ typedef struct KnownTable
 	Oid			state_type;		/* see StoreTable */
 	Oid			key;			/* its index, if the table is plain */
 	bool		plain;			/* may it be reached directly? */
+	const TableAccess *sql;		/* by SQL, then how? */
 } KnownTable;
 
 static KnownTable known;
@@ -283,13 +285,6 @@ get_stream_order(Relation relation)
 	return BY_BYTES;			/* no statement will get so far */
 }
 
-/* Is the server one of Citus? */
-bool
-runs_citus(void)
-{
-	return OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE));
-}
-
 /*
  * The type of its states: ours, or json for whatever else.  What one node of
  * Citus has packed no other could read.
@@ -400,6 +395,7 @@ learn(Relation relation, Oid function)
 	known.order = get_stream_order(relation);
 	known.state_type = get_state_type(relation);
 	known.key = InvalidOid;
+	known.sql = citus_distributes(relation) ? &distributed_access : &sql_access;
 	reason = why_not_direct(relation);
 	known.plain = reason == NULL;
 	known.valid = !known.changed;
@@ -658,7 +654,7 @@ store_table_open(Oid function, AclMode privileges, StoreTable *table)
 		table->key = NULL;
 	}
 	table->policies = NULL;
-	table->access = table->key == NULL ? &sql_access :
+	table->access = table->key == NULL ? known.sql :
 		relation->rd_rel->relrowsecurity ? access_by_policies(table) :
 		&direct_access;
 }

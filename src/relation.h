@@ -24,6 +24,5 @@ extern void store_table_close(StoreTable *table);
 extern void store_table_require_order(const StoreTable *table);
 extern char *store_function_name(Oid function);
 extern bool owns_store_table(Oid function);
-extern bool runs_citus(void);
 
 #endif							/* SNAPSHOT_STORE_RELATION_H */

@@ -7,6 +7,7 @@
 #include "access/detoast.h"
 #include "utils/array.h"
 
+#include "citus.h"
 #include "dictionary.h"
 #include "packed_state.h"
 #include "relation.h"
@@ -75,17 +76,13 @@ repack_row(const StreamSnapshot *row, void *arg)
 	repacking->repacked += table_set_state(table, row, state);
 }
 
-static bool
-is_repacked(int64 state_schema_version, void *arg)
-{
-	return true;
-}
-
 static uint64
-repack_rows(const StoreTable *table, const KeyBatch *keys, void *arg)
+repack_rows(const StoreTable *table, const KeyBatch *keys, const BatchWork *work)
 {
 	Repacking	repacking = {.table = table};
 
+	if (table->access->distributed)
+		citus_refuse_dictionaries();
 	key_batch_begin(&repacking.keys);
 	table_read_states(table, key_batch_stream_ids(keys), key_batch_slots(keys),
 					  false, look_at_row, &repacking);
@@ -106,7 +103,8 @@ repack_rows(const StoreTable *table, const KeyBatch *keys, void *arg)
 int64
 repack_states(Oid function, text *prefix, int batch_size)
 {
-	BatchWork	work = {"repacked", PURGE_PRIVILEGES, is_repacked, repack_rows, NULL};
+	SnapshotBounds none = {0};
+	BatchWork	work = {"repacked", PURGE_PRIVILEGES, NULL, &none, repack_rows};
 
 	return work_in_batches(function, prefix, batch_size, &work);
 }

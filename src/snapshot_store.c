@@ -18,6 +18,7 @@
  *		samples.c			what a dictionary is trained on
  *		training.c			... and how
  *		repack.c			packs what is stored already
+ *		citus.c				what is different where Citus spreads the table over nodes
  *		statistics.c		what the store has done, counted
  *		shared_memory.c		... where all sessions see it
  */
@@ -30,6 +31,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "citus.h"
 #include "compat.h"
 #include "retention.h"
 #include "settings.h"
@@ -101,7 +103,7 @@ define_max_state_size(void)
 							"The largest state that may be saved, with its metadata.",
 							"Counted before compression. 0 means no limit of its own.",
 							&snapshot_store_max_state_size, 0, 0, INT_MAX,
-							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+							PGC_SUSET, GUC_UNIT_BYTE, citus_admits_int, NULL, NULL);
 	setting = find_option(name, false, true, 0);
 	if (given != NULL && setting->source != PGC_S_DEFAULT &&
 		setting->reset_source == reset_source &&
@@ -122,25 +124,25 @@ _PG_init(void)
 								"How many snapshots of each of its schema versions a stream keeps.",
 								NULL,
 								&snapshot_store_keep, 1, 1, RETENTION_MAX_KEEP,
-								PGC_USERSET, 0, NULL, NULL, NULL);
+								PGC_USERSET, 0, citus_admits_int, NULL, NULL);
 	if (!is_defined("snapshot_store.keep_versions"))
 		DefineCustomIntVariable("snapshot_store.keep_versions",
 								"Of how many schema versions a stream keeps snapshots.",
 								"With 2, two versions of an application live side by side through a rolling deployment.",
 								&snapshot_store_keep_versions, 1, 1, RETENTION_MAX_KEEP_VERSIONS,
-								PGC_USERSET, 0, NULL, NULL, NULL);
+								PGC_USERSET, 0, citus_admits_int, NULL, NULL);
 	if (!is_defined("snapshot_store.enabled"))
 		DefineCustomBoolVariable("snapshot_store.enabled",
 								 "Whether snapshots are saved and loaded.",
 								 "When off, a save stores nothing and a load returns no row.",
 								 &snapshot_store_enabled, true,
-								 PGC_USERSET, 0, NULL, NULL, NULL);
+								 PGC_USERSET, 0, citus_admits_bool, NULL, NULL);
 	if (!is_defined("snapshot_store.durable"))
 		DefineCustomBoolVariable("snapshot_store.durable",
 								 "Whether a committed save survives a crash, whatever synchronous_commit says.",
 								 "When off, synchronous_commit decides, and the table may be unlogged.",
 								 &snapshot_store_durable, true,
-								 PGC_USERSET, 0, NULL, NULL, NULL);
+								 PGC_USERSET, 0, citus_admits_bool, NULL, NULL);
 	define_max_state_size();
 	if (!is_defined("snapshot_store.access_path"))
 		DefineCustomEnumVariable("snapshot_store.access_path",

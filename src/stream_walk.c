@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "citus.h"
 #include "relation.h"
 #include "stream_walk.h"
 
@@ -80,18 +81,46 @@ key_batch_slots(const KeyBatch *batch)
 }
 
 /*
- * Work on the next batch_size rows after *position.  Returns whether there may
- * be more, and then moves *position on; adds to *done.
+ * Walk over the next batch_size rows after *position and collect the keys of
+ * those to be worked on.  Returns whether there may be more, and then moves
+ * *position on.
  */
 static bool
-work_on_batch(Oid function, const text *prefix, int batch_size,
-			  const BatchWork *work, KeyPosition *position, uint64 *done)
+walk_batch(const StoreTable *table, const text *prefix, int batch_size,
+		   const BatchWork *work, KeyPosition *position, KeyBatch *keys)
 {
-	StoreTable	table;
 	StreamWalk	walk;
-	KeyBatch	keys;
 	bool		first;
 	bool		more = true;
+
+	stream_walk_begin(table, prefix, position, Min(batch_size, TABLE_WALK_FETCH), &walk);
+	for (int seen = 0; seen < batch_size; seen++)
+	{
+		more = stream_walk_next(&walk, &first);
+		if (!more)
+			break;
+		if (work->recognized == NULL ||
+			!is_recognized(work->recognized, walk.keys.state_schema_version))
+			key_batch_add(keys, &walk.keys.at);
+	}
+	table_walk_end(&walk.keys);
+	if (more)
+		*position = walk.keys.at;
+	return more;
+}
+
+/*
+ * Work on the next batch.  What is distributed is listed once, in *listed, to
+ * be gone through shard by shard.  Adds to *done.
+ */
+static bool
+work_on_batch(Oid function, text *prefix, int batch_size, const BatchWork *work,
+			  MemoryContext lasting, CitusRows **listed,
+			  KeyPosition *position, uint64 *done)
+{
+	StoreTable	table;
+	KeyBatch	keys;
+	bool		more;
 
 	key_batch_begin(&keys);
 
@@ -100,22 +129,20 @@ work_on_batch(Oid function, const text *prefix, int batch_size,
 	PushActiveSnapshot(GetTransactionSnapshot());
 
 	store_table_open(function, work->privileges, &table);
-	stream_walk_begin(&table, prefix, position, Min(batch_size, TABLE_WALK_FETCH), &walk);
-	for (int seen = 0; seen < batch_size; seen++)
+	if (*listed == NULL && table.access->distributed)
 	{
-		more = stream_walk_next(&walk, &first);
-		if (!more)
-			break;
-		if (work->wants(walk.keys.state_schema_version, work->arg))
-			key_batch_add(&keys, &walk.keys.at);
+		MemoryContext batch = MemoryContextSwitchTo(lasting);
+
+		*listed = citus_rows_begin(&table, prefix, work);
+		MemoryContextSwitchTo(batch);
 	}
-	table_walk_end(&walk.keys);
+	more = *listed != NULL ?
+		citus_rows_next(*listed, batch_size, &keys, position) :
+		walk_batch(&table, prefix, batch_size, work, position, &keys);
 	PopActiveSnapshot();
-	if (more)
-		*position = walk.keys.at;
 
 	if (keys.slots->nelems > 0)
-		*done += work->work(&table, &keys, work->arg);
+		*done += work->work(&table, &keys, work);
 	store_table_close(&table);
 	return more;
 }
@@ -131,13 +158,14 @@ work_on_batch(Oid function, const text *prefix, int batch_size,
  * it is started again, finds the rest.
  */
 int64
-work_in_batches(Oid function, const text *prefix, int batch_size,
+work_in_batches(Oid function, text *prefix, int batch_size,
 				const BatchWork *work)
 {
 	char	   *name = store_function_name(function);
 	KeyPosition position;
 	MemoryContext lasting;
 	MemoryContext batch;
+	CitusRows  *listed = NULL;
 	TimestampTz told = GetCurrentTimestamp();
 	uint64		done = 0;
 	bool		more;
@@ -156,7 +184,7 @@ work_in_batches(Oid function, const text *prefix, int batch_size,
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(batch);
-		more = work_on_batch(function, prefix, batch_size, work, &next, &done);
+		more = work_on_batch(function, prefix, batch_size, work, lasting, &listed, &next, &done);
 		SPI_commit();
 		MemoryContextSwitchTo(lasting);
 		if (next.stream_id != position.stream_id)
@@ -178,6 +206,8 @@ work_in_batches(Oid function, const text *prefix, int batch_size,
 								   text_to_cstring(position.stream_id))));
 		}
 	} while (more);
+	if (listed != NULL)
+		citus_rows_end(listed);
 	SPI_finish();
 
 	ereport(NOTICE,

@@ -35,20 +35,21 @@ extern void key_batch_add(KeyBatch *batch, const KeyPosition *key);
 extern Datum key_batch_stream_ids(const KeyBatch *batch);
 extern Datum key_batch_slots(const KeyBatch *batch);
 
-/* What is done in batches. */
+/* What is done in batches, and to which rows at most. */
 typedef struct BatchWork
 {
 	const char *done;			/* "deleted", for notices */
 	AclMode		privileges;
-	bool		(*wants) (int64 state_schema_version, void *arg);
-	uint64		(*work) (const StoreTable *table, const KeyBatch *keys, void *arg);
-	void	   *arg;
+	const RecognizedVersions *recognized;	/* not to those; NULL: to all */
+	const SnapshotBounds *bounds;	/* of time */
+	uint64		(*work) (const StoreTable *table, const KeyBatch *keys,
+						 const struct BatchWork *work);
 } BatchWork;
 
 /* How many rows a batch may have: their keys fit into one array. */
 #define MAX_BATCH_SIZE	500000
 
-extern int64 work_in_batches(Oid function, const text *prefix, int batch_size,
+extern int64 work_in_batches(Oid function, text *prefix, int batch_size,
 							 const BatchWork *work);
 
 #endif							/* SNAPSHOT_STORE_STREAM_WALK_H */

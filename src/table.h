@@ -111,11 +111,15 @@ struct TableAccess
 	/* Overwrite a row, if it is still as it was read. */
 	WriteResult (*update) (const StoreTable *table, const SnapshotHeader *row,
 						   const StreamSnapshot *snapshot);
+
+	/* Are the rows on other nodes? */
+	bool		distributed;
 };
 
 extern const TableAccess direct_access;
 extern const TableAccess secured_access;
 extern const TableAccess sql_access;
+extern const TableAccess distributed_access;
 
 /* How a table is scanned directly, with row security or without. */
 extern void table_direct_scan_begin(const StoreTable *table, text *stream_id,

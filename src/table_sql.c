@@ -22,6 +22,7 @@
 #include "utils/rls.h"
 #include "utils/timestamp.h"
 
+#include "citus.h"
 #include "compat.h"
 #include "dictionary.h"
 #include "table.h"
@@ -97,6 +98,7 @@ typedef struct StatementText
 	const char *text;			/* %1$s: the table; %2$s: its type of states */
 	int			nparameters;
 	Oid			types[MAX_PARAMETERS];
+	bool		must_survive;	/* is it all of a save or a deletion? */
 } StatementText;
 
 static const StatementText statements[NUM_STATEMENTS] = {
@@ -128,7 +130,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 	[INSERT_ROW] = {
 		ROW_INSERT "DO NOTHING",
-		8, {ROW_TYPES}
+		8, {ROW_TYPES}, true
 	},
 
 	/*
@@ -149,14 +151,14 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"ELSE $12 OR (kept.state_schema_version OPERATOR(pg_catalog.=) $9"
 		" AND kept.sequence_number OPERATOR(pg_catalog.=) $10"
 		" AND kept.created_at OPERATOR(pg_catalog.=) $11) END",
-		13, {ROW_TYPES, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, BOOLOID}
+		13, {ROW_TYPES, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, BOOLOID}, true
 	},
 	[UPDATE_ROW] = {
 		"UPDATE %1$s SET slot = $2, state_schema_version = $3, "
 		"sequence_number = $4, created_at = $5, state = $6, "
 		"state_bytea = $7, metadata = $8 "
 		"WHERE " SAME_ROW("$9", "$10", "$11", "$12"),
-		12, {ROW_TYPES, SAME_ROW_TYPES}
+		12, {ROW_TYPES, SAME_ROW_TYPES}, true
 	},
 	[COPY_ROW] = {
 		"INSERT INTO %1$s (" ROW_COLUMNS ") "
@@ -181,7 +183,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" AND ($3 IS NULL OR created_at OPERATOR(pg_catalog.<=) $3)"
 		" AND ($4 IS NULL OR sequence_number OPERATOR(pg_catalog.>=) $4)"
 		" AND ($5 IS NULL OR created_at OPERATOR(pg_catalog.>=) $5)",
-		5, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
+		5, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}, true
 	},
 	[WALK_KEY] = {
 		"SELECT stream_id::pg_catalog.text, slot::pg_catalog.int2, "
@@ -227,10 +229,11 @@ typedef struct KeptPlan
 	int			generation;
 } KeptPlan;
 
-/* The kept plans, and the schema and the type whose names are in them. */
+/* The kept plans, and what they were made for: names, and where the rows are. */
 static KeptPlan plans[NUM_STATEMENTS];
 static NameData plans_schema;
 static Oid	plans_state_type;
+static bool plans_distributed;
 
 /*
  * Plan a statement by index, and without JIT.
@@ -302,8 +305,10 @@ get_schema_name(const StoreTable *table)
 }
 
 static SPIPlanPtr
-prepare(const StatementText *statement, const char *schema, Oid state_type)
+prepare(const StatementText *statement, const char *schema, const StoreTable *table)
 {
+	Oid			state_type = table->state_type;
+	bool		distributed = table->access->distributed;
 	StringInfoData command;
 	Oid			types[MAX_PARAMETERS];
 	SPIPlanPtr	plan;
@@ -315,8 +320,11 @@ prepare(const StatementText *statement, const char *schema, Oid state_type)
 					 quote_qualified_identifier(schema, TABLE_NAME),
 					 state_type == JSONOID ? "pg_catalog.json" :
 					 quote_qualified_identifier(schema, STATE_TYPE_NAME));
+	if (distributed && statement->must_survive)
+		appendStringInfoString(&command,
+							   citus_returning(RelationGetNamespace(table->relation), ""));
 	plan = SPI_prepare_cursor(command.data, statement->nparameters, types,
-							  CURSOR_OPT_GENERIC_PLAN);
+							  distributed ? 0 : CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed for \"%s\": %s",
 			 command.data, SPI_result_code_string(SPI_result));
@@ -342,11 +350,13 @@ get_plan(const StoreTable *table, Statement statement)
 	 * ones are left alone, because an outer call may be running one.
 	 */
 	if (strcmp(NameStr(plans_schema), schema) != 0 ||
-		plans_state_type != table->state_type)
+		plans_state_type != table->state_type ||
+		plans_distributed != table->access->distributed)
 	{
 		memset(plans, 0, sizeof(plans));
 		namestrcpy(&plans_schema, schema);
 		plans_state_type = table->state_type;
+		plans_distributed = table->access->distributed;
 	}
 
 	if (keeps && kept->plan != NULL)
@@ -366,7 +376,7 @@ get_plan(const StoreTable *table, Statement statement)
 	}
 	if (plan == NULL)
 	{
-		plan = prepare(&statements[statement], schema, table->state_type);
+		plan = prepare(&statements[statement], schema, table);
 		if (keeps)
 		{
 			SPI_keepplan(plan);
@@ -418,7 +428,8 @@ write_row(const StoreTable *table, Statement statement,
  * Are the states and metadata selected as they are stored?  Then those of
  * unrecognized versions may come along: they are as toasted as in the table,
  * and nobody reads them.  Nothing but the row's columns is computed, so that
- * costs less than to compare the versions.
+ * costs less than to compare the versions.  From another node they would come
+ * whole.
  */
 static bool
 selects_as_stored(const StoreTable *table)
@@ -437,7 +448,7 @@ selects_as_stored(const StoreTable *table)
 	char		relkind = table->relation->rd_rel->relkind;
 
 	if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) ||
-		desc->natts < Natts_snapshot_store)
+		table->access->distributed || desc->natts < Natts_snapshot_store)
 		return false;
 	for (int i = 0; i < lengthof(columns); i++)
 	{
@@ -460,6 +471,9 @@ sql_scan_begin(const StoreTable *table, text *stream_id,
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[2];
 	Statement	statement = SCAN_HEADERS;
+
+	if (table->access->distributed)
+		citus_refuse_parallel();
 
 	/* At SERIALIZABLE, what comes along would count as read. */
 	if (with_states)
@@ -870,12 +884,14 @@ table_set_state(const StoreTable *table, const StreamSnapshot *row, Datum state)
 	return write_rows(table, SET_STATE, values, NULL);
 }
 
-const TableAccess sql_access = {
-	.scan_begin = sql_scan_begin,
-	.scan_next = sql_scan_next,
-	.scan_end = sql_scan_end,
-	.scan_passed_over = sql_scan_passed_over,
-	.lock = table_sql_lock,
-	.insert = table_sql_insert,
+#define SQL_OPERATIONS \
+	.scan_begin = sql_scan_begin, \
+	.scan_next = sql_scan_next, \
+	.scan_end = sql_scan_end, \
+	.scan_passed_over = sql_scan_passed_over, \
+	.lock = table_sql_lock, \
+	.insert = table_sql_insert, \
 	.update = sql_update
-};
+
+const TableAccess sql_access = {SQL_OPERATIONS};
+const TableAccess distributed_access = {SQL_OPERATIONS, .distributed = true};

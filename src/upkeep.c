@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 
+#include "citus.h"
 #include "durability.h"
 #include "relation.h"
 #include "stream_walk.h"
@@ -50,6 +51,12 @@ upkeep_census(Oid function, text *prefix)
 						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
+	if (table.access->distributed)
+	{
+		census = citus_census(&table, prefix);
+		store_table_close(&table);
+		return census;
+	}
 	stream_walk_begin(&table, prefix, &start, TABLE_WALK_FETCH, &walk);
 	while (stream_walk_next(&walk, &first))
 	{
@@ -100,6 +107,13 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 		start.stream_id = after_stream_id;
 
 	store_table_open(function, LOAD_PRIVILEGES, &table);
+	if (table.access->distributed)
+	{
+		citus_outdated(&table, prefix, recognized, max_streams, after_stream_id,
+					   receive, arg);
+		store_table_close(&table);
+		return;
+	}
 	stream_walk_begin(&table, prefix, &start,
 					  max_streams < TABLE_WALK_FETCH ? max_streams + 1 : TABLE_WALK_FETCH,
 					  &walk);
@@ -132,29 +146,12 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 		receive(candidate, arg);
 }
 
-/* What is purged: not recognized, if versions are given, and within bounds. */
-typedef struct Purge
-{
-	const RecognizedVersions *recognized;
-	const SnapshotBounds *bounds;
-} Purge;
-
-static bool
-is_purged(int64 state_schema_version, void *arg)
-{
-	const Purge *purge = arg;
-
-	return purge->recognized == NULL ||
-		!is_recognized(purge->recognized, state_schema_version);
-}
-
 static uint64
-purge_rows(const StoreTable *table, const KeyBatch *keys, void *arg)
+purge_rows(const StoreTable *table, const KeyBatch *keys, const BatchWork *work)
 {
-	const Purge *purge = arg;
-	uint64		gone = table_purge(table, key_batch_stream_ids(keys),
-								   key_batch_slots(keys),
-								   purge->recognized, purge->bounds);
+	uint64		gone = (table->access->distributed ? citus_purge : table_purge)
+		(table, key_batch_stream_ids(keys), key_batch_slots(keys),
+		 work->recognized, work->bounds);
 
 	if (gone > 0)
 		ensure_durable_commit();
@@ -170,8 +167,7 @@ int64
 upkeep_purge(Oid function, text *prefix, const RecognizedVersions *recognized,
 			 const SnapshotBounds *bounds, int batch_size)
 {
-	Purge		purge = {recognized, bounds};
-	BatchWork	work = {"deleted", PURGE_PRIVILEGES, is_purged, purge_rows, &purge};
+	BatchWork	work = {"deleted", PURGE_PRIVILEGES, recognized, bounds, purge_rows};
 
 	return work_in_batches(function, prefix, batch_size, &work);
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 #
-# What scripts/test and test/clients/run share: tests are run, counted and told in a line each.
+# What scripts/test, test/clients/run and test/citus/run share: tests are run, counted and told in a line each.
 
 passed=0
 failed=0

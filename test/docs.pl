@@ -20,6 +20,9 @@
 #   <!-- needs: EXTENSION -->       not where the server does not have that extension
 #   <!-- run -->                    a block of ```sh, which runs in an empty folder
 #
+# A document with a comment <!-- cluster --> is for a cluster of Citus (test/perl/Citus.pm), on whose
+# coordinator it runs, and is left out without one.
+#
 # What is inside of a longer comment runs, too, and is not shown to readers.
 #
 # Afterwards, databases and roles that were not there before are dropped, and what ALTER
@@ -34,6 +37,9 @@ use IPC::Open2;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
+use FindBin qw($RealBin);
+use lib "$RealBin/perl";
+
 my $patience = 60;    # seconds, for a block
 
 $ENV{PGTZ} = 'UTC';
@@ -41,6 +47,8 @@ $ENV{PGCONNECT_TIMEOUT} = $patience;
 $SIG{PIPE} = 'IGNORE';
 
 # ---- the document -----------------------------------------------------------------------
+
+my $for_cluster;
 
 # Returns the blocks that are to be run.
 sub read_document
@@ -56,6 +64,7 @@ sub read_document
 			$mark{$1} = $2;
 			next;
 		}
+		$for_cluster = 1 if $line eq "<!-- cluster -->\n";
 		next unless $line =~ /^( *)```(\w*)$/;
 		my ($indent, $kind, $number, $text) = ($1, $2, $., '');
 		while (defined($line = <$in>) && $line !~ /^ *```$/)
@@ -232,11 +241,19 @@ sub objects
 my $file = shift @ARGV // die "usage: prove test/docs.pl :: FILE\n";
 my @blocks = read_document($file);
 plan skip_all => "$file has no examples" unless @blocks;
+plan skip_all => 'there is no cluster of Citus' if $for_cluster && !$ENV{SNAPSHOT_STORE_CITUS};
 plan tests => scalar @blocks;
+
+if ($for_cluster)
+{
+	require Citus;
+	Citus::make_database('shop');
+	@ENV{qw(PGHOST PGPORT PGUSER)} = @{ $Citus::nodes[0] }{qw(host port user)};
+}
 
 my %before = map { $_ => 1 } objects();
 my %available = map { $_ => 1 } ask('SELECT name FROM pg_available_extensions');
-ask('CREATE DATABASE shop');
+ask('CREATE DATABASE shop') unless $for_cluster;
 
 foreach my $block (@blocks)
 {
@@ -271,9 +288,10 @@ END
 {
 	my $status = $?;
 
-	if (%before)
+	close $_->{in} foreach values %sessions;
+	Citus::drop_database('shop') if $for_cluster && %before;
+	if (!$for_cluster && %before)
 	{
-		close $_->{in} foreach values %sessions;
 		ask($_) foreach grep { !$before{$_} } objects();
 		ask('ALTER SYSTEM RESET ALL');
 		ask('SELECT pg_reload_conf()');

@@ -1,7 +1,7 @@
 -- The contract, sentence by sentence: what CREATE EXTENSION makes, what each function promises, what the
 -- settings change.
 BEGIN;
-SELECT plan(461);
+SELECT plan(467);
 SELECT current_setting('snapshot_store.access_path') = 'managed' AS managed,
 	current_setting('test.packed', true) IS NOT NULL AS packed \gset
 
@@ -294,11 +294,12 @@ VALUES
 	 'SETOF record', true, 'volatile', 'restricted'),
 	('snapshot_repack',
 	 'IN stream_id_prefix text, IN batch_size integer DEFAULT 100, INOUT repacked bigint DEFAULT NULL::bigint',
-	 NULL, false, 'volatile', 'unsafe');
+	 NULL, false, 'volatile', 'unsafe'),
+	('snapshot_ensure_durable', 'slot smallint', 'smallint', false, 'immutable', 'unsafe');
 
 \if :managed
-	DELETE FROM signature WHERE name ~ '^snapshot_(census|outdated|purge|stats|dictionar|repack)';
-	SELECT skip('no functions for upkeep, statistics and dictionaries', 65);
+	DELETE FROM signature WHERE name ~ '^snapshot_(census|outdated|purge|stats|dictionar|repack|ensure)';
+	SELECT skip('no functions for upkeep, statistics, dictionaries and Citus', 71);
 \endif
 
 SELECT set_eq(

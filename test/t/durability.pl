@@ -84,6 +84,8 @@ is(flushed_and_marked('on', 'BEGIN', $save, 'SET LOCAL synchronous_commit = off'
 is(flushed_and_marked('off', 'BEGIN', $save, 'SET LOCAL synchronous_commit = on', 'COMMIT'),
 	'flushed, not marked', 'on at last');
 is(flushed_and_marked('off', 'INSERT INTO other VALUES (1)'), 'flushed, marked', 'a save by a deferred trigger');
+is(flushed_and_marked('off', 'INSERT INTO plain VALUES (1) RETURNING snapshot_ensure_durable(1::smallint)'),
+	'flushed, marked', 'what Citus writes with what it is told');
 like(flushed_and_marked('off', 'BEGIN', $save, 'ROLLBACK', 'INSERT INTO plain VALUES (1)'),
 	qr/not marked/, 'a transaction after one with a save that was rolled back');
 like(flushed_and_marked('off', 'SET snapshot_store.durable = off', q{SELECT snapshot_save('order', 2, 1, '1')}),

@@ -1,0 +1,41 @@
+/*
+ * citus.h
+ *		All that concerns Citus.
+ */
+#ifndef SNAPSHOT_STORE_CITUS_H
+#define SNAPSHOT_STORE_CITUS_H
+
+#include "utils/guc.h"
+
+#include "stream_walk.h"
+#include "upkeep.h"
+
+extern bool runs_citus(void);
+extern bool citus_distributes(Relation relation);
+extern const char *citus_returning(Oid schema, const char *alias);
+extern void citus_refuse_parallel(void);
+extern void citus_refuse_dictionaries(void);
+
+extern List *citus_census(const StoreTable *table, text *prefix);
+extern void citus_outdated(const StoreTable *table, text *prefix,
+						   const RecognizedVersions *recognized,
+						   int max_streams, text *after_stream_id,
+						   StreamReceiver receive, void *arg);
+
+/* The rows to be worked on, shard by shard. */
+typedef struct CitusRows CitusRows;
+
+extern CitusRows *citus_rows_begin(const StoreTable *table, text *prefix,
+								   const BatchWork *work);
+extern bool citus_rows_next(CitusRows *rows, int batch_size, KeyBatch *keys,
+							KeyPosition *last);
+extern void citus_rows_end(CitusRows *rows);
+extern uint64 citus_purge(const StoreTable *table,
+						  Datum stream_ids, Datum slots,
+						  const RecognizedVersions *recognized,
+						  const SnapshotBounds *bounds);
+
+extern bool citus_admits_int(int *newval, void **extra, GucSource source);
+extern bool citus_admits_bool(bool *newval, void **extra, GucSource source);
+
+#endif							/* SNAPSHOT_STORE_CITUS_H */

@@ -1,0 +1,116 @@
+# A running cluster of Citus, for tests.  SNAPSHOT_STORE_CITUS says how to connect to a database of its coordinator
+# in which its workers were added, as a superuser; they must admit the same user, and have the library.
+package Citus;
+
+use strict;
+use warnings;
+
+use DBI;
+use Exporter 'import';
+
+our @EXPORT = qw(make_database drop_database session result one @nodes);
+
+my $database;
+my %coordinator = ($ENV{SNAPSHOT_STORE_CITUS} // '') =~ /(\w+)\s*=\s*(\S+)/g;
+
+# The coordinator first; each has host, port and user.
+our @nodes;
+
+sub open_session
+{
+	my ($node, $name, $options) = @_;
+	my $user = $options->{user} // $coordinator{user} // 'postgres';
+	my $dsn = "dbi:Pg:dbname=$name;host=$node->{host};port=$node->{port}";
+
+	$dsn .= ";options=$options->{options}" if $options->{options};
+	local $ENV{PGOPTIONS} = '';
+	return DBI->connect($dsn, $user, $coordinator{password},
+		{ RaiseError => $options->{try} ? 0 : 1, PrintError => 0, AutoCommit => 1, pg_server_prepare => 0 });
+}
+
+# A session of the test's database on a node, by its place in @nodes.  Options: user, options; try, not to die.
+sub session
+{
+	my ($node, %options) = @_;
+	return open_session($nodes[$node], $database, \%options);
+}
+
+# What a statement returns, or its error as "SQLSTATE message".
+sub result
+{
+	my ($session, $statement) = @_;
+	my $rows = eval { $session->selectall_arrayref($statement) };
+
+	return join "\n", map { join '|', map { $_ // '' } @$_ } @$rows if $rows;
+	my ($message) = $session->errstr =~ /^(?:ERROR:  )?(.*)/;
+	return $session->state . " $message";
+}
+
+# The one value that a query of the coordinator returns.
+sub one
+{
+	my ($query, $node) = @_;
+	my $session = session($node // 0);
+	my ($value) = $session->selectrow_array($query);
+
+	$session->disconnect;
+	return $value;
+}
+
+sub find_nodes
+{
+	my $session = open_session(\%coordinator, $coordinator{dbname} // 'postgres', {});
+	my $workers = $session->selectall_arrayref(
+		q{SELECT nodename AS host, nodeport AS port FROM pg_dist_node WHERE groupid <> 0 AND noderole = 'primary' ORDER BY groupid},
+		{ Slice => {} });
+
+	$session->disconnect;
+	@nodes = ({ host => $coordinator{host}, port => $coordinator{port} // 5432 }, @$workers);
+	$_->{user} = $coordinator{user} // 'postgres' foreach @nodes;
+	return;
+}
+
+# Makes the test's database on all nodes anew, with Citus in it.
+sub make_database
+{
+	($database) = @_;
+	find_nodes() unless @nodes;
+	drop_database();
+	foreach my $node (@nodes)
+	{
+		my $session = open_session($node, 'postgres', {});
+		$session->do("SET $_") foreach 'client_min_messages = warning', 'citus.enable_create_database_propagation = off';
+		$session->do("CREATE DATABASE $database");
+		$session->disconnect;
+		$session = open_session($node, $database, {});
+		$session->do('SET client_min_messages = warning');
+		$session->do('CREATE EXTENSION citus');
+		$session->disconnect;
+	}
+	my $session = session(0);
+	$session->do('SELECT citus_set_coordinator_host(?, ?)', undef, @{ $nodes[0] }{qw(host port)});
+	$session->do('SELECT citus_add_node(?, ?)', undef, @$_{qw(host port)}) foreach @nodes[1 .. $#nodes];
+	$session->disconnect;
+	return;
+}
+
+sub drop_database
+{
+	foreach my $node (@nodes)
+	{
+		my $session = open_session($node, 'postgres', {});
+		$session->do('SET client_min_messages = warning');
+		my $prepared = $session->selectcol_arrayref('SELECT gid FROM pg_prepared_xacts WHERE database = ?', undef, $database);
+		if (@$prepared)
+		{
+			my $inside = open_session($node, $database, {});
+			$inside->do('ROLLBACK PREPARED ' . $inside->quote($_)) foreach @$prepared;
+			$inside->disconnect;
+		}
+		$session->do("DROP DATABASE IF EXISTS $database WITH (FORCE)");
+		$session->disconnect;
+	}
+	return;
+}
+
+1;
