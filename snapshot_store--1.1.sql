@@ -586,13 +586,6 @@ LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.snapshot_repack(pg_catalog.text, pg_catalog.int4, pg_catalog.int8) IS
 'packs stored states by the dictionaries that are active now, or unpacks those that have none, in batches that commit; for the owner of the table';
 
--- Whoever installs the extension owns the table, superuser or not. This comes
--- last, so that nothing above runs on a table that another role may change. For
--- the same reason no update script may read or touch its rows, nor rewrite,
--- validate or index it: that would run the owner's triggers and expressions as
--- superuser.
-ALTER TABLE @extschema@.snapshot_store OWNER TO @extowner@;
-
 -- Where Citus writes rows on other nodes, their commits must be flushed there. It
 -- sends nothing there but what is immutable.
 CREATE FUNCTION @extschema@.snapshot_ensure_durable(slot pg_catalog.int2)
@@ -602,3 +595,10 @@ LANGUAGE C IMMUTABLE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.snapshot_ensure_durable(pg_catalog.int2) IS
 'has the transaction flushed when it commits, and returns what it is given; for rows that Citus writes';
+
+-- Whoever installs the extension owns the table, superuser or not. This comes
+-- last, so that nothing above runs on a table that another role may change. For
+-- the same reason no update script may read or touch its rows, nor rewrite,
+-- validate or index it: that would run the owner's triggers and expressions as
+-- superuser.
+ALTER TABLE @extschema@.snapshot_store OWNER TO @extowner@;

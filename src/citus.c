@@ -481,6 +481,7 @@ citus_purge(const StoreTable *table, Datum stream_ids, Datum slots,
 					" WHERE kept.stream_id OPERATOR(pg_catalog.=) ANY ($1)"
 					" AND kept.ctid OPERATOR(pg_catalog.=) purged.place",
 					citus_returning(RelationGetNamespace(table->relation), "kept."));
+
 	execute(table, text, lengthof(types), types, values, nulls, false);
 	deleted = SPI_processed;
 	SPI_finish();

@@ -266,7 +266,10 @@ unpack_state(Packer *packer, const struct varlena *packed)
 	struct varlena *plain;
 	size_t		unpacked;
 
-	/* Also ZSTD_CONTENTSIZE_UNKNOWN and ZSTD_CONTENTSIZE_ERROR; 0 is no JSON's. */
+	/*
+	 * Also ZSTD_CONTENTSIZE_UNKNOWN and ZSTD_CONTENTSIZE_ERROR; 0 is no
+	 * JSON's.
+	 */
 	if (size == 0 || size > PACKED_STATE_MAX_BYTES)
 		refuse_damaged("Its size is unknown, or none that a packed state can have");
 	if (decompression == NULL)

@@ -25,7 +25,7 @@ typedef struct Packer Packer;
 extern uint64 dictionary_number(const char *content, size_t size);
 
 extern Packer *packer_create(uint64 number, const char *content,
-							  size_t size, int level);
+							 size_t size, int level);
 extern void packer_keep(Packer *packer);
 extern void packer_free(Packer *packer);
 extern uint64 packer_number(const Packer *packer);

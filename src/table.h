@@ -60,7 +60,8 @@ typedef struct TableScan
 {
 	const RecognizedVersions *recognized;	/* NULL: all */
 	bool		with_states;
-	int			passed_over;	/* rows, or their entries, of unrecognized versions */
+	int			passed_over;	/* rows, or their entries, of unrecognized
+								 * versions */
 	/* the direct way, also the secured one */
 	IndexScanDesc index_scan;
 	TupleTableSlot *row;

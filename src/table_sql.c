@@ -894,4 +894,4 @@ table_set_state(const StoreTable *table, const StreamSnapshot *row, Datum state)
 	.update = sql_update
 
 const TableAccess sql_access = {SQL_OPERATIONS};
-const TableAccess distributed_access = {SQL_OPERATIONS, .distributed = true};
+const TableAccess distributed_access = {SQL_OPERATIONS,.distributed = true};
