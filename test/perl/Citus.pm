@@ -100,11 +100,15 @@ sub drop_database
 	{
 		my $session = open_session($node, 'postgres', {});
 		$session->do('SET client_min_messages = warning');
-		my $prepared = $session->selectcol_arrayref('SELECT gid FROM pg_prepared_xacts WHERE database = ?', undef, $database);
-		if (@$prepared)
+		foreach ($session->selectrow_array('SELECT datname FROM pg_database WHERE datname = ?', undef, $database))
 		{
+			# What a death, or a test that was stopped, has left.
 			my $inside = open_session($node, $database, {});
-			$inside->do('ROLLBACK PREPARED ' . $inside->quote($_)) foreach @$prepared;
+			$inside->do($_) foreach map { "ROLLBACK PREPARED $_" } @{ $inside->selectcol_arrayref(
+				'SELECT quote_literal(gid) FROM pg_prepared_xacts WHERE database = current_database()') };
+			$inside->do($_) foreach map { ("ALTER SUBSCRIPTION $_ DISABLE", "ALTER SUBSCRIPTION $_ SET (slot_name = NONE)",
+					"DROP SUBSCRIPTION $_") } @{ $inside->selectcol_arrayref(
+				'SELECT quote_ident(subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())') };
 			$inside->disconnect;
 		}
 		$session->do("DROP DATABASE IF EXISTS $database WITH (FORCE)");
