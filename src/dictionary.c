@@ -2,18 +2,18 @@
  * dictionary.c
  *		The dictionaries by which states are packed, and which is whose.
  *
- * The tables are read as catalogs are: with the catalog snapshot, by heap and key
- * alone, without privileges, plans or anything else that another could
- * have put there.  So whoever may read a state can read it packed, also while a
+ * The tables are read as catalogs are: with the catalog snapshot, by heap and
+ * key alone, without privileges, plans or anything else that another could have
+ * put there.  So whoever may read a state can read it packed, also while a
  * transaction's changes are decoded for a subscriber.
  *
  * What was learned of the active dictionaries is kept until an invalidation
  * message says that there are others.  It also comes where a transaction or
  * subtransaction that trained is rolled back, or prepared: then the server lets
  * it execute its own messages once more, or else a save could be packed by what
- * nobody will ever have.  A dictionary that is ready for use is
- * kept for as long as others are not used more: a number has one content, so
- * nothing can make it wrong.
+ * nobody will ever have.  A dictionary that is ready for use is kept for as
+ * long as others are not used more: a number has one content, so nothing can
+ * make it wrong.
  */
 #include "postgres.h"
 
@@ -293,17 +293,13 @@ read_content(Oid schema, const Dictionary *dictionary)
 /* ---- which are active ---- */
 
 static void
-forget_active(void)
-{
-	active.valid = false;
-	active.changed = true;
-}
-
-static void
 relation_changed(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || relation == active.relation)
-		forget_active();
+	{
+		active.valid = false;
+		active.changed = true;
+	}
 }
 
 /*
@@ -327,15 +323,28 @@ compare_active(const ListCell *a, const ListCell *b)
 	return x->number < y->number ? -1 : 1;
 }
 
+/* Remember a dictionary, if it is active. */
+static void
+remember_active(const Dictionary *dictionary, void *arg)
+{
+	MemoryContext caller = MemoryContextSwitchTo(active.context);
+	Dictionary *copy;
+
+	if (dictionary->active)
+	{
+		copy = palloc(sizeof(Dictionary));
+		*copy = *dictionary;
+		copy->stream_id_prefix = copy_stream_id(dictionary->stream_id_prefix);
+		active.dictionaries = lappend(active.dictionaries, copy);
+	}
+	MemoryContextSwitchTo(caller);
+}
+
 /* Learn which dictionaries are active. */
 static void
 learn_active(Oid schema)
 {
 	static bool registered = false;
-	MemoryContext caller = CurrentMemoryContext;
-	Relation	relation;
-	SysScanDesc scan;
-	HeapTuple	tuple;
 
 	if (!registered)
 	{
@@ -350,34 +359,13 @@ learn_active(Oid schema)
 	active.dictionaries = NIL;
 	MemoryContextReset(active.context);
 
-	relation = open_table(&dictionaries, schema, AccessShareLock);
-	if (relation == NULL)
-		return;
 	active.schema = schema;
-	active.relation = RelationGetRelid(relation);
-	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Dictionary *dictionary;
-
-		MemoryContextSwitchTo(active.context);
-		dictionary = palloc(sizeof(Dictionary));
-		read_dictionary(relation, tuple, dictionary);
-		if (dictionary->active)
-			active.dictionaries = lappend(active.dictionaries, dictionary);
-		else
-		{
-			pfree(dictionary->stream_id_prefix);
-			pfree(dictionary);
-		}
-		MemoryContextSwitchTo(caller);
-	}
-	systable_endscan(scan);
-	table_close(relation, AccessShareLock);
+	active.relation = get_relname_relid(DICTIONARY_TABLE_NAME, schema);
+	dictionary_read(schema, remember_active, NULL);
 	list_sort(active.dictionaries, compare_active);
 
 	/* They hold for this call even if a message came in meanwhile. */
-	active.valid = !active.changed;
+	active.valid = OidIsValid(active.relation) && !active.changed;
 }
 
 /*

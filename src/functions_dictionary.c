@@ -56,12 +56,18 @@ typedef struct Training
 	int64		packed_size;
 } Training;
 
+static void
+require_owner(FunctionCallInfo fcinfo)
+{
+	if (!owns_store_table(fcinfo->flinfo->fn_oid))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, TABLE_NAME);
+}
+
 /* Open the table for its owner. */
 static void
 open_as_owner(FunctionCallInfo fcinfo, AclMode privileges, StoreTable *table)
 {
-	if (!owns_store_table(fcinfo->flinfo->fn_oid))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, TABLE_NAME);
+	require_owner(fcinfo);
 	store_table_open(fcinfo->flinfo->fn_oid, privileges, table);
 }
 
@@ -192,17 +198,20 @@ snapshot_dictionary_estimate(PG_FUNCTION_ARGS)
 static void
 require_state_type(const StoreTable *table)
 {
-	char	   *schema = get_namespace_name(RelationGetNamespace(table->relation));
-	AttrNumber	column = get_attnum(RelationGetRelid(table->relation), "state");
+	char	   *schema;
+	AttrNumber	column;
 	bool		is_lz4;
 
 	if (table_packs(table))
 		return;
-	/* With its type, a column loses its method of compression. */
-	is_lz4 = column != InvalidAttrNumber &&
-		TupleDescAttr(RelationGetDescr(table->relation), column - 1)->attcompression == TOAST_LZ4_COMPRESSION;
 	if (runs_citus())
 		citus_refuse_dictionaries();
+
+	/* With its type, a column loses its method of compression. */
+	column = get_attnum(RelationGetRelid(table->relation), "state");
+	is_lz4 = column != InvalidAttrNumber &&
+		TupleDescAttr(RelationGetDescr(table->relation), column - 1)->attcompression == TOAST_LZ4_COMPRESSION;
+	schema = get_namespace_name(RelationGetNamespace(table->relation));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("column \"state\" of table \"%s\" cannot hold packed states", TABLE_NAME),
@@ -219,7 +228,8 @@ require_state_type(const StoreTable *table)
  * Trains a dictionary, keeps it if it makes states at least 1.2 times smaller
  * than the server does, and retires the one before it of the same prefix and
  * version.  Saves are packed by it, those of others once the transaction has
- * committed; what is stored already, by snapshot_repack.  The number is NULL if it was not kept.
+ * committed; what is stored already, by snapshot_repack.  The number is NULL if
+ * it was not kept.
  *
  * Errors: those of snapshot_dictionary_estimate, 25006 in a read-only
  * transaction, 55000 if the column "state" is not of type snapshot_state or the
@@ -365,8 +375,7 @@ snapshot_repack(PG_FUNCTION_ARGS)
 	bool		isnull = false;
 	Datum		repacked;
 
-	if (!owns_store_table(fcinfo->flinfo->fn_oid))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, TABLE_NAME);
+	require_owner(fcinfo);
 	repacked = Int64GetDatum(repack_states(fcinfo->flinfo->fn_oid, prefix, batch_size));
 	return HeapTupleGetDatum(heap_form_tuple(result, &repacked, &isnull));
 }

@@ -68,11 +68,15 @@ repack_row(const StreamSnapshot *row, void *arg)
 	plain = dictionary_unpack(schema, PointerGetDatum(stored), &missing);
 	if (plain == (Datum) 0)
 		return;					/* its dictionary is missing: loads say so */
-	state = choice.any ? dictionary_pack(schema, &choice, plain) :
-		table->key != NULL ? table_compress_state(table->relation, Anum_state, plain) :
-		plain;
-	if (choice.any && state == plain)
-		return;					/* it is not worth it */
+	state = plain;
+	if (choice.any)
+	{
+		state = dictionary_pack(schema, &choice, plain);
+		if (state == plain)
+			return;				/* it is not worth it */
+	}
+	else if (table->key != NULL)
+		state = table_compress_state(table->relation, Anum_state, plain);
 	repacking->repacked += table_set_state(table, row, state);
 }
 
