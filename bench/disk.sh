@@ -1,37 +1,50 @@
 # shellcheck shell=bash
 #
-# Bytes on disk after many overwrites, at a pace that autovacuum can keep up with: a busy application
-# whose time runs faster, with the shortest naptime there is, in which a stream is overwritten once
-# or twice, and no pauses within a vacuum. All contenders are overwritten at the same time, since
-# this is no timing.
+# Bytes on disk after many overwrites. After each round of them, what autovacuum would vacuum by its default
+# thresholds is vacuumed: an application that overwrites each stream once in a naptime. By autovacuum itself, the
+# figures would be those of how busy the machine is.
 
 # shellcheck source=bench/churn.sh
 . bench/churn.sh
 
-# measure_churn SIZE STREAMS ROUNDS SECONDS CONTENDER...: that many overwrites of each stream, in that
-# time unless the machine is slower.
-measure_churn() {
-	local size=$1 streams=$2 rounds=$3 rate=$(($2 * $3 / $4)) start contender pids=() pid setting
-	setting="$(state_name "$size" json), $streams streams, $rounds overwrites of each"
-	shift 4
-	for contender; do
-		show_progress "$setting: $contender begins"
-		make_streams "$contender" "$size"
-		save_streams "$contender" "$streams" 1 1
+# churn CONTENDER SIZE STREAMS ROUNDS SETTING: that many overwrites of each stream.
+churn() {
+	local round
+	make_streams "$1" "$2"
+	for ((round = 1; round <= $4 + 1; round++)); do
+		save_streams "$1" "$3" "$round" "$round"
+		vacuum "$1"
 	done
-	show_progress "$setting"
-	start=$SECONDS
+	record_disk "$5" "$1"
+	psql -Xqc "DROP DATABASE $1"
+}
+
+# vacuum CONTENDER: as autovacuum would, TOAST by itself.
+vacuum() {
+	psql -Xq -v ON_ERROR_STOP=1 -d "$1" <<-'END'
+		SELECT format('VACUUM %s', c.oid::regclass) FROM pg_stat_all_tables AS s JOIN pg_class AS c ON c.oid = s.relid
+		WHERE c.relnamespace IN ('public'::regnamespace, 'pg_toast'::regnamespace) AND c.oid >= 16384
+			AND (n_dead_tup > 50 + 0.2 * greatest(reltuples, 0) OR n_ins_since_vacuum > 1000 + 0.2 * greatest(reltuples, 0))
+		\gexec
+	END
+}
+
+# measure_churn SIZE STREAMS ROUNDS CONTENDER...: two of them at a time.
+measure_churn() {
+	local size=$1 streams=$2 rounds=$3 contender pids=() pid setting
+	setting="$(state_name "$size" json), $streams streams, $rounds overwrites of each"
+	shift 3
 	for contender; do
-		save_streams "$contender" "$streams" 2 $((rounds + 1)) --rate "$rate" &
+		if [ ${#pids[@]} = 2 ]; then
+			wait "${pids[0]}"
+			pids=("${pids[1]}")
+		fi
+		show_progress "$setting: $contender"
+		churn "$contender" "$size" "$streams" "$rounds" "$setting" &
 		pids+=($!)
 	done
 	for pid in "${pids[@]}"; do
 		wait "$pid"
-	done
-	setting+=" in $((SECONDS - start)) s, naptime 1 s"
-	for contender; do
-		record_disk "$setting" "$contender"
-		psql -Xqc "DROP DATABASE $contender"
 	done
 }
 
@@ -65,17 +78,15 @@ record_disk() {
 }
 
 measure_disk() {
-	local all=(hand ours ours_state ours_dictionary usual pekko_r2dbc pekko_jdbc axon eventstore sequent)
-	configure autovacuum_naptime 1s autovacuum_vacuum_cost_delay 0 fsync off
+	local all=(hand ours ours_state ours_dictionary usual pekko_r2dbc pekko_jdbc axon eventstore sequent) size
+	configure autovacuum off fsync off
 	if [ -n "$short" ]; then
-		measure_churn 2 200 20 10 hand ours ours_dictionary usual
+		measure_churn 2 200 5 hand ours ours_dictionary usual
 		return
 	fi
-	measure_churn 2 10000 100 180 hand ours usual
-	measure_churn 0.5 1000 100 60 "${all[@]}"
-	measure_churn 0.8 1000 100 60 "${all[@]}"
-	measure_churn 2 1000 100 60 "${all[@]}"
-	measure_churn 2.4 1000 100 60 "${all[@]}"
-	measure_churn 4.5 1000 100 75 "${all[@]}"
-	measure_churn 16 400 100 60 "${all[@]}"
+	for size in 0.5 0.8 2 2.4 4.5; do
+		measure_churn $size 1000 50 "${all[@]}"
+	done
+	measure_churn 16 400 50 "${all[@]}"
+	measure_churn 2 10000 50 hand ours usual
 }

@@ -433,7 +433,8 @@ END
 		table('', recorded('wal', 'ratio to hand'), rows('wal', 'bytes'))),
 
 	section('Disk', <<END,
-Bytes on disk (heap, TOAST and index) after the overwrites, with autovacuum; lower is better. In
+Bytes on disk (heap, TOAST and index) after the overwrites; lower is better. After
+each round of overwrites, what exceeds autovacuum's default thresholds is vacuumed. In
 brackets: as a multiple of the live data, the sum of `pg_column_size` of all columns.
 END
 		disk_plot(), table('', recorded('disk', 'times live'), rows('disk', 'bytes')),
