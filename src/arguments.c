@@ -130,24 +130,24 @@ get_stream_id_prefix(FunctionCallInfo fcinfo, int argument)
 	return PG_GETARG_TEXT_PP(argument);
 }
 
-/* An int4 that must be 1 or more, and not over the limit. */
+/* An int4 within these limits. */
 int32
-get_positive(FunctionCallInfo fcinfo, int argument, const char *parameter,
-			 int32 limit)
+get_number(FunctionCallInfo fcinfo, int argument, const char *parameter,
+		   int32 least, int32 most)
 {
 	int32		value;
 
 	refuse_null(fcinfo, argument, parameter);
 	value = PG_GETARG_INT32(argument);
-	if (value < 1)
+	if (value < least)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be at least 1", parameter),
+				 errmsg("%s must be at least %d", parameter, least),
 				 errdetail("It is %d.", value)));
-	if (value > limit)
+	if (value > most)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be at most %d", parameter, limit),
+				 errmsg("%s must be at most %d", parameter, most),
 				 errdetail("It is %d.", value)));
 	return value;
 }

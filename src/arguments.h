@@ -35,8 +35,8 @@ extern text *get_stream_id(FunctionCallInfo fcinfo, int argument);
 extern text *get_stream_id_prefix(FunctionCallInfo fcinfo, int argument);
 extern int64 get_count(FunctionCallInfo fcinfo, int argument,
 					   const char *parameter);
-extern int32 get_positive(FunctionCallInfo fcinfo, int argument,
-						  const char *parameter, int32 limit);
+extern int32 get_number(FunctionCallInfo fcinfo, int argument,
+						const char *parameter, int32 least, int32 most);
 extern void get_recognized_versions(FunctionCallInfo fcinfo, int argument,
 									RecognizedVersions *recognized);
 extern void get_sequence_number_bound(FunctionCallInfo fcinfo, int argument,

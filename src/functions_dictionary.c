@@ -87,15 +87,10 @@ train(FunctionCallInfo fcinfo, const StoreTable *table, Training *training)
 	dictionary->of_one_version = !PG_ARGISNULL(1);
 	dictionary->state_schema_version = dictionary->of_one_version ? PG_GETARG_INT64(1) : 0;
 	validate_state_schema_version("state_schema_version", dictionary->state_schema_version);
-	max_samples = get_positive(fcinfo, 2, "max_samples", MAX_SAMPLES);
-	options.max_size = get_positive(fcinfo, 3, "max_size", DICTIONARY_MAX_BYTES);
-	if (options.max_size < MIN_DICTIONARY_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_size must be at least %d", MIN_DICTIONARY_BYTES),
-				 errdetail("It is %d.", options.max_size)));
-	options.level = get_positive(fcinfo, 4, "level", DICTIONARY_MAX_LEVEL);
-	options.min_samples = get_positive(fcinfo, 5, "min_samples", MAX_SAMPLES);
+	max_samples = get_number(fcinfo, 2, "max_samples", 1, MAX_SAMPLES);
+	options.max_size = get_number(fcinfo, 3, "max_size", MIN_DICTIONARY_BYTES, DICTIONARY_MAX_BYTES);
+	options.level = get_number(fcinfo, 4, "level", 1, DICTIONARY_MAX_LEVEL);
+	options.min_samples = get_number(fcinfo, 5, "min_samples", 1, MAX_SAMPLES);
 
 	collect_samples(table, dictionary->stream_id_prefix, dictionary->of_one_version,
 					dictionary->state_schema_version, max_samples, &samples);
@@ -161,7 +156,7 @@ return_row(FunctionCallInfo fcinfo, Datum *values, bool *isnull)
  * snapshot_dictionary_estimate(stream_id_prefix text,
  *								state_schema_version bigint DEFAULT NULL,
  *								max_samples integer DEFAULT 1000,
- *								max_size integer DEFAULT 32768,
+ *								max_size integer DEFAULT 65536,
  *								level integer DEFAULT 3,
  *								min_samples integer DEFAULT 10)
  * RETURNS (snapshots bigint, samples integer, state_size bigint,
@@ -370,7 +365,7 @@ Datum
 snapshot_repack(PG_FUNCTION_ARGS)
 {
 	text	   *prefix = get_stream_id_prefix(fcinfo, 0);
-	int			batch_size = get_positive(fcinfo, 1, "batch_size", MAX_BATCH_SIZE);
+	int			batch_size = get_number(fcinfo, 1, "batch_size", 1, MAX_BATCH_SIZE);
 	TupleDesc	result = begin_procedure(fcinfo);
 	bool		isnull = false;
 	Datum		repacked;

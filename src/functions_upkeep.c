@@ -90,7 +90,7 @@ snapshot_outdated(PG_FUNCTION_ARGS)
 	text	   *after_stream_id;
 
 	get_recognized_versions(fcinfo, 1, &recognized);
-	max_streams = get_positive(fcinfo, 2, "max_streams", PG_INT32_MAX);
+	max_streams = get_number(fcinfo, 2, "max_streams", 1, PG_INT32_MAX);
 	after_stream_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -147,7 +147,7 @@ snapshot_purge(PG_FUNCTION_ARGS)
 						 &bounds.min_created_at);
 	get_created_at_bound(fcinfo, 3, &bounds.has_max_created_at,
 						 &bounds.max_created_at);
-	batch_size = get_positive(fcinfo, 4, "batch_size", MAX_BATCH_SIZE);
+	batch_size = get_number(fcinfo, 4, "batch_size", 1, MAX_BATCH_SIZE);
 
 	if (!has_recognized && !bounds.has_min_created_at && !bounds.has_max_created_at)
 		ereport(ERROR,

@@ -110,8 +110,10 @@ is_of_word(char c)
 		(c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
+/* All of the samples, or those that nothing is tested on. */
 static void
-gather(struct varlena *const *samples, int count, int min_samples, Samples *result)
+gather(struct varlena *const *samples, int count, bool all, int min_samples,
+	   Samples *result)
 {
 	int64		size = 0;
 
@@ -126,7 +128,7 @@ gather(struct varlena *const *samples, int count, int min_samples, Samples *resu
 	{
 		int			length = VARSIZE_ANY_EXHDR(samples[i]);
 
-		if (is_held_out(i) || length > TRAINING_MAX_BYTES - result->size)
+		if ((is_held_out(i) && !all) || length > TRAINING_MAX_BYTES - result->size)
 			continue;
 		memcpy(result->bytes + result->size, VARDATA_ANY(samples[i]), length);
 		result->size += length;
@@ -447,6 +449,73 @@ choose_content(Stretch *stretches, int count, const uint32 *all_frequencies,
 	pfree(frequencies);
 }
 
+/*
+ * Up to 1.5.5, zstd's trainer uses what malloc did not give.  So see first
+ * whether there is as much as it takes.
+ */
+static void
+require_memory(void)
+{
+	void	   *memory = malloc(TRAINER_MEMORY);
+
+	if (memory == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("zstd's trainer would not get %d bytes.", TRAINER_MEMORY)));
+	free(memory);
+}
+
+/* What a reference to a stretch costs, in bytes, depends on the states. */
+static const int overheads[] = {0, 16};
+
+/* Masked text, and what dictionaries are cut from, by what a reference costs. */
+typedef struct Source
+{
+	Samples		samples;
+	Content		contents[lengthof(overheads)];
+} Source;
+
+static void
+prepare_source(struct varlena *const *samples, int count, bool all,
+			   const TrainingOptions *options, Source *source)
+{
+	Stretch    *stretches;
+	uint32	   *frequencies;
+	int			nstretches;
+
+	gather(samples, count, all, options->min_samples, &source->samples);
+	stretches = find_starts(&source->samples, &nstretches);
+	find_shared(&source->samples, stretches, nstretches);
+	nstretches = remove_parts(stretches, nstretches);
+	mask(&source->samples, stretches, nstretches);
+	frequencies = count_grams(stretches, nstretches);
+	nstretches = remove_duplicates(stretches, nstretches);
+	for (int i = 0; i < lengthof(overheads); i++)
+		choose_content(stretches, nstretches, frequencies, overheads[i],
+					   options->max_size, &source->contents[i]);
+	pfree(stretches);
+	pfree(frequencies);
+}
+
+/* Make one of at most that size; 0 of too little text, or all of it the same. */
+static int
+make_dictionary(const Source *source, int i, int size, int level, char *dictionary)
+{
+	const Content *content = &source->contents[i];
+	const Samples *samples = &source->samples;
+	ZDICT_params_t parameters = {.compressionLevel = level};
+	int			used = Min(content->size, size - TABLES_BYTES);
+	size_t		made;
+
+	CHECK_FOR_INTERRUPTS();
+	require_memory();
+	made = ZDICT_finalizeDictionary(dictionary, size, content->end - used, used,
+									samples->bytes, samples->sizes, samples->count,
+									parameters);
+	return ZDICT_isError(made) ? 0 : made;
+}
+
 /* How many bytes the samples that are held out take with a dictionary. */
 static int64
 test_dictionary(struct varlena *const *samples, int count,
@@ -472,26 +541,10 @@ test_dictionary(struct varlena *const *samples, int count,
 }
 
 /*
- * Up to 1.5.5, zstd's trainer uses what malloc did not give.  So see first
- * whether there is as much as it takes.
- */
-static void
-require_memory(void)
-{
-	void	   *memory = malloc(TRAINER_MEMORY);
-
-	if (memory == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory"),
-				 errdetail("zstd's trainer would not get %d bytes.", TRAINER_MEMORY)));
-	free(memory);
-}
-
-/*
  * train_dictionary
- *		Make dictionaries of every size from some of the samples, and keep the
- *		one with which the others take the fewest bytes.
+ *		Make dictionaries of every size from some of the samples, and see with
+ *		which one the others take the fewest bytes.  One like it is made of all
+ *		samples then: what min_samples of these share is more.
  *
  * To choose segments of text by the frequency of short strings in them, each
  * string counted only for the first that brings it, is from "Effective
@@ -503,19 +556,14 @@ void
 train_dictionary(struct varlena *const *samples, int count,
 				 const TrainingOptions *options, TrainedDictionary *result)
 {
-	/* What a reference to a stretch costs, in bytes, depends on the states. */
-	static const int overheads[] = {0, 16};
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "snapshot_store training",
 												  ALLOCSET_DEFAULT_SIZES);
-	ZDICT_params_t parameters = {.compressionLevel = options->level};
-	Content		contents[lengthof(overheads)];
-	Samples		training;
-	Stretch    *stretches;
-	uint32	   *frequencies;
-	char	   *dictionary;
-	int			nstretches;
+	char	   *dictionary = palloc(options->max_size);
+	Source		source;
 	int			largest = 0;
+	int			best = 0;
+	int			best_size = 0;	/* none */
 
 	memset(result, 0, sizeof(TrainedDictionary));
 	for (int i = 0; i < count; i++)
@@ -528,21 +576,9 @@ train_dictionary(struct varlena *const *samples, int count,
 	result->packed_bytes = result->plain_bytes;
 
 	MemoryContextSwitchTo(context);
-	gather(samples, count, options->min_samples, &training);
-	stretches = find_starts(&training, &nstretches);
-	find_shared(&training, stretches, nstretches);
-	nstretches = remove_parts(stretches, nstretches);
-	mask(&training, stretches, nstretches);
-	frequencies = count_grams(stretches, nstretches);
-	nstretches = remove_duplicates(stretches, nstretches);
+	prepare_source(samples, count, false, options, &source);
 	for (int i = 0; i < lengthof(overheads); i++)
-	{
-		choose_content(stretches, nstretches, frequencies, overheads[i],
-					   options->max_size, &contents[i]);
-		largest = Max(largest, contents[i].size);
-	}
-
-	dictionary = palloc(options->max_size);
+		largest = Max(largest, source.contents[i].size);
 	for (int size = Min(SMALLEST_DICTIONARY, options->max_size);;
 		 size = Min(size * 2, options->max_size))
 	{
@@ -550,30 +586,32 @@ train_dictionary(struct varlena *const *samples, int count,
 
 		for (int i = 0; i < lengthof(overheads); i++)
 		{
-			int			used = Min(contents[i].size, size - TABLES_BYTES);
-			size_t		made;
+			int			made = make_dictionary(&source, i, size, options->level, dictionary);
 			int64		bytes;
 
-			CHECK_FOR_INTERRUPTS();
-			require_memory();
-			made = ZDICT_finalizeDictionary(dictionary, size, contents[i].end - used, used,
-											training.bytes, training.sizes, training.count,
-											parameters);
-			if (ZDICT_isError(made))
-				continue;		/* too little text, or all of it the same */
+			if (made == 0)
+				continue;
 			bytes = test_dictionary(samples, count, dictionary, made, options->level);
 			if (bytes >= Min(enough, result->packed_bytes))
 				continue;
-			if (result->content != NULL)
-				pfree(result->content);
-			result->content = MemoryContextAlloc(caller, made);
-			memcpy(result->content, dictionary, made);
-			result->size = made;
+			best = i;
+			best_size = size;
 			result->packed_bytes = bytes;
 		}
 		if (size >= Min(largest + TABLES_BYTES, options->max_size))
 			break;
 	}
+
+	if (best_size > 0)
+	{
+		MemoryContextReset(context);
+		prepare_source(samples, count, true, options, &source);
+		result->size = make_dictionary(&source, best, best_size, options->level, dictionary);
+	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+	if (result->size > 0)
+		result->content = dictionary;
+	else
+		pfree(dictionary);
 }

@@ -276,13 +276,13 @@ VALUES
 	 NULL, false, 'volatile', 'unsafe'),
 	('snapshot_dictionary_estimate',
 	 'stream_id_prefix text, state_schema_version bigint DEFAULT NULL::bigint, max_samples integer DEFAULT 1000, '
-	 'max_size integer DEFAULT 32768, level integer DEFAULT 3, min_samples integer DEFAULT 10, '
+	 'max_size integer DEFAULT 65536, level integer DEFAULT 3, min_samples integer DEFAULT 10, '
 	 'OUT snapshots bigint, OUT samples integer, OUT state_size bigint, OUT stored_size bigint, '
 	 'OUT packed_size bigint, OUT ratio double precision, OUT savings bigint, OUT dictionary_size integer',
 	 'record', false, 'volatile', 'unsafe'),
 	('snapshot_dictionary_train',
 	 'stream_id_prefix text, state_schema_version bigint DEFAULT NULL::bigint, max_samples integer DEFAULT 1000, '
-	 'max_size integer DEFAULT 32768, level integer DEFAULT 3, min_samples integer DEFAULT 10, '
+	 'max_size integer DEFAULT 65536, level integer DEFAULT 3, min_samples integer DEFAULT 10, '
 	 'OUT number bigint, OUT snapshots bigint, OUT samples integer, OUT state_size bigint, OUT stored_size bigint, '
 	 'OUT packed_size bigint, OUT ratio double precision, OUT savings bigint, OUT dictionary_size integer',
 	 'record', false, 'volatile', 'unsafe'),

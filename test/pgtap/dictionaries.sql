@@ -1,6 +1,6 @@
 -- Dictionaries: the type snapshot_state, what packs which state, and that what was saved comes back to the letter,
 -- whatever becomes of a dictionary. This file commits, and has the database to itself.
-SELECT plan(476);
+SELECT plan(479);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -205,6 +205,7 @@ FROM unnest('{estimate,train}'::text[]) AS f,
 		('''order-'', max_samples => 0', '22023 | max_samples must be at least 1 | It is 0.'),
 		('''order-'', max_samples => 100001', '22023 | max_samples must be at most 100000 | It is 100001.'),
 		('''order-'', max_size => NULL', '22004 | max_size must not be null'),
+		('''order-'', max_size => 0', '22023 | max_size must be at least 1024 | It is 0.'),
 		('''order-'', max_size => 1023', '22023 | max_size must be at least 1024 | It is 1023.'),
 		('''order-'', max_size => 131073', '22023 | max_size must be at most 131072 | It is 131073.'),
 		('''order-'', level => NULL', '22004 | level must not be null'),
@@ -246,7 +247,7 @@ COMMIT;
 -- What they tell
 
 SELECT is(ARRAY[e.snapshots = n, e.samples = n, e.state_size BETWEEN 100 AND 1000, e.stored_size = e.state_size, e.packed_size < e.stored_size / 2,
-				e.ratio BETWEEN 2 AND 100, e.savings = e.snapshots * (e.stored_size - e.packed_size), e.dictionary_size BETWEEN 256 AND 32768]::text,
+				e.ratio BETWEEN 2 AND 100, e.savings = e.snapshots * (e.stored_size - e.packed_size), e.dictionary_size BETWEEN 256 AND 65536]::text,
 		  '{t,t,t,t,t,t,t,t}', 'an estimate of version ' || coalesce(version::text, 'any'))
 FROM (VALUES (NULL, 200), (1::bigint, 100)) AS v (version, n), snapshot_dictionary_estimate('order-', version) AS e;
 SELECT is(ARRAY[e.snapshots, e.samples]::text, '{200,50}', 'of fewer samples') FROM snapshot_dictionary_estimate('order-', max_samples => 50) AS e;
@@ -500,10 +501,10 @@ CREATE TABLE persons AS SELECT p, p % 9 AS kind,
 			   WHEN 8 THEN left(letters, 5) || 'knowsnobody'
 			   ELSE left(letters, 12) END AS word
 FROM generate_series(1, 80) AS p, md5('person ' || p) AS hash, translate(hash, '0123456789', 'ghjkmnpqrs') AS letters;
-CREATE FUNCTION person_state(n integer, who integer[]) RETURNS json LANGUAGE sql
+CREATE FUNCTION person_state(m integer, n integer, who integer[]) RETURNS json LANGUAGE sql
 AS $$
 	SELECT json_build_object('type', 'account', 'city', (ARRAY['Rotterdam', 'Springfield', 'Wiesbaden'])[1 + n % 3],
-		'tags', CASE WHEN n < 20 THEN '["twentystreams"]'::json END, 'people', (SELECT json_agg(json_build_object(
+		'tags', CASE WHEN n < 20 THEN '["twentystreams"]'::json END, 'mark', to_char(n / nullif(m, 0), '"enough"FM000'), 'people', (SELECT json_agg(json_build_object(
 			'name', CASE WHEN kind IN (2, 6) THEN initcap(word) || ' Miller' END,
 			'email', CASE WHEN kind IN (0, 7, 8) THEN word || '@example.org' END,
 			'contacts', CASE kind WHEN 1 THEN json_build_object(word || '@example.org', json_build_object('since', 2020)) END,
@@ -512,11 +513,11 @@ AS $$
 			'aliases', CASE kind WHEN 5 THEN array_fill(word, ARRAY[50]) END)) FROM persons WHERE p = ANY (who)))
 $$;
 -- Persons 1 to 72 are each in min_samples - 1 streams; 73 to 80 are in 40 snapshots of one.
-INSERT INTO snapshot_store SELECT format('person-%s-%s', m, n), 0, 1, 1, now(), person_state(n, array_agg(p))
+INSERT INTO snapshot_store SELECT format('person-%s-%s', m, n), 0, 1, 1, now(), person_state(m, n, array_agg(p))
 FROM unnest(ARRAY[2, 4, 10]) AS m, generate_series(0, 119) AS n LEFT JOIN LATERAL (
 	SELECT p FROM generate_series(1, 72) AS p, generate_series(0, m - 2) AS k WHERE (p * 7 + k * 11) % 120 = n) AS among ON true
 GROUP BY m, n;
-INSERT INTO snapshot_store SELECT format('person-%s-kept-%s', m, p), slot, 1, slot, now(), person_state(slot, ARRAY[p])
+INSERT INTO snapshot_store SELECT format('person-%s-kept-%s', m, p), slot, 1, slot, now(), person_state(0, slot, ARRAY[p])
 FROM unnest(ARRAY[2, 4, 10]) AS m, generate_series(73, 80) AS p, generate_series(0, 39) AS slot;
 SELECT is(array_agg(DISTINCT (SELECT count(DISTINCT stream_id) FROM snapshot_store WHERE starts_with(stream_id, format('person-%s-', m)) AND state::text ILIKE '%' || word || '%')
 						- CASE WHEN p <= 72 THEN m - 1 ELSE 1 END), '{0}', 'what each person''s word is in') FROM persons, unnest(ARRAY[2, 4, 10]) AS m;
@@ -529,6 +530,8 @@ SELECT is((SELECT string_agg(DISTINCT format('%s %s: %s', kind, word, piece), ',
 		   encode(substr(convert_to(word, 'UTF8'), i, 6), 'escape') AS piece WHERE position(piece IN content) > 0), NULL, 'no person is in what was trained with min_samples => ' || m) FROM trained;
 SELECT is(array_agg(position(word IN content) > 0), '{t,t,t,t}', 'what more have is, with min_samples => ' || m)
 FROM trained, unnest(ARRAY['twentystreams', 'rotterdam', '@example.org', 'please call ']) AS word WHERE m > 2 GROUP BY m;
+SELECT is(string_agg(mark, ', ') FILTER (WHERE position(mark IN content) = 0), NULL, 'and what just so many have, with min_samples => ' || m)
+FROM trained, LATERAL (SELECT to_char(n, '"enough"FM000') FROM generate_series(0, 120 / m - 1) AS n) AS marks (mark) WHERE m = 10 GROUP BY m;
 SELECT count(snapshot_dictionary_retire(number)) FROM trained \g /dev/null
 DELETE FROM snapshot_store WHERE stream_id LIKE 'person-%';
 
