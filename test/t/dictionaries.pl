@@ -221,6 +221,18 @@ SKIP:
 	cmp_ok($often - $once, '<', 5_000, '... nor when it uses them again');
 }
 
+# Large ones, to pack at the highest level: each takes a megabyte.
+$many->query_safe(q{
+	CREATE FUNCTION large_state(n int) RETURNS json LANGUAGE sql IMMUTABLE
+	RETURN json_build_object('n', md5('n' || n), 'hashes', (SELECT json_agg(md5(i::text)) FROM generate_series(1, 1300) AS i));
+	SELECT count(snapshot_save('large-' || n, n, 1, large_state(n))) FROM generate_series(1, 30) AS n});
+is($many->query_safe(q{
+		SELECT count(*) FILTER (WHERE snapshot_save('large-' || n, 100 + n, 1, large_state(n))) FROM generate_series(1, 30) AS n,
+			LATERAL snapshot_dictionary_train('large-', max_size => 48000 - 64 * n, level => 19, min_samples => 5) AS d WHERE d.number IS NOT NULL}),
+	'30', 'thirty large dictionaries are used');
+is($many->query_safe(q{SELECT count(*) < 30, sum(total_bytes) BETWEEN 15e6 AND 18e6 FROM pg_backend_memory_contexts WHERE name = 'snapshot_store dictionary'}),
+	't|t', '... and the session keeps as many as fit into 16 MB');
+
 $_->quit foreach $session, $other, $many;
 $node->stop;
 done_testing();
