@@ -49,6 +49,9 @@ SQL_FUNCTION(snapshot_ensure_durable);
 #define Anum_object_distribution_argument	7
 #define Anum_local_group_groupid		1
 
+/* How large a kept plan may become, in bytes: some 90 shards. */
+#define MAX_PLAN_SIZE	(4 * 1024 * 1024)
+
 /* How the key of a shard is named: this, and a number. */
 #define SHARD_KEY_PREFIX	TABLE_NAME "_pkey_"
 
@@ -223,6 +226,20 @@ citus_refuse_dictionaries(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("dictionaries are not supported on a server that runs Citus")));
+}
+
+/*
+ * citus_bound_plan
+ *		Have a kept plan made anew when it has become large.
+ *
+ * Citus keeps in it a plan for each shard of this node.  Versions 13.2.1 and
+ * 13.2.2 do not find that again, and add one whenever the plan is run.
+ */
+void
+citus_bound_plan(CachedPlan *plan)
+{
+	if (plan != NULL && MemoryContextMemAllocated(plan->context, true) > MAX_PLAN_SIZE)
+		plan->is_valid = false;
 }
 
 /* ---- upkeep ------------------------------------------------------------ */

@@ -6,6 +6,7 @@
 #define SNAPSHOT_STORE_CITUS_H
 
 #include "utils/guc.h"
+#include "utils/plancache.h"
 
 #include "stream_walk.h"
 #include "upkeep.h"
@@ -15,6 +16,7 @@ extern bool citus_distributes(Relation relation);
 extern const char *citus_returning(Oid schema, const char *alias);
 extern void citus_refuse_parallel(void);
 extern void citus_refuse_dictionaries(void);
+extern void citus_bound_plan(CachedPlan *plan);
 
 extern List *citus_census(const StoreTable *table, text *prefix);
 extern void citus_outdated(const StoreTable *table, text *prefix,

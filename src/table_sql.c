@@ -236,7 +236,8 @@ static Oid	plans_state_type;
 static bool plans_distributed;
 
 /*
- * Plan a statement by index, and without JIT.
+ * Have statements planned by index, and without JIT, up to AtEOXact_GUC of what
+ * this returns.
  *
  * On a small table the planner would rather read it whole, and a kept plan
  * goes on doing so when the table has grown; besides, at SERIALIZABLE that
@@ -246,19 +247,26 @@ static bool plans_distributed;
  * (As in core's RI_Initial_Check, the settings are undone at the end of the
  * nest level.)
  */
-static void
-plan_by_index(SPIPlanPtr plan, bool kept)
+static int
+begin_by_index(void)
 {
 	static const char *const off[] = {
 		"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"
 	};
 	int			nest_level = NewGUCNestLevel();
-	CachedPlan *cached;
 
 	for (int i = 0; i < lengthof(off); i++)
 		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
-	cached = SPI_plan_get_cached_plan(plan);
+	return nest_level;
+}
+
+static void
+plan_by_index(SPIPlanPtr plan, bool kept)
+{
+	int			nest_level = begin_by_index();
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+
 	if (cached != NULL)
 		ReleaseCachedPlan(cached, kept ? CurrentResourceOwner : NULL);
 	AtEOXact_GUC(true, nest_level);
@@ -362,8 +370,11 @@ get_plan(const StoreTable *table, Statement statement)
 	if (keeps && kept->plan != NULL)
 	{
 		CachedPlanSource *source = get_source(kept->plan);
-		bool		current = is_current(source);
+		bool		current;
 
+		if (table->access->distributed)
+			citus_bound_plan(source->gplan);
+		current = is_current(source);
 		if (current && source->gplan->generation == kept->generation)
 			return kept->plan;
 
@@ -395,8 +406,16 @@ execute(const StoreTable *table, Statement statement,
 		Datum *values, const char *nulls, bool read_only, long max_rows)
 {
 	SPIPlanPtr	plan = get_plan(table, statement);
-	int			result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
+	bool		distributed = table->access->distributed;
+	int			nest_level = 0;
+	int			result;
 
+	/* What concerns this node's shards Citus plans when it is run. */
+	if (distributed)
+		nest_level = begin_by_index();
+	result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
+	if (distributed)
+		AtEOXact_GUC(true, nest_level);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s",
 			 SPI_result_code_string(result));

@@ -132,6 +132,28 @@ like(result($coordinator, q{BEGIN; CALL snapshot_purge('', '{7}'); COMMIT}), qr/
 $coordinator->do('ROLLBACK');
 like(result($coordinator, q{CALL snapshot_repack('')}), qr/^0A000 |^0$/, 'nothing is packed');
 
+# ---- the plans for what a node itself holds ------------------------------------------------
+
+{
+	my @sessions = (session(1), session(1));
+	my @streams = @{ $coordinator->selectcol_arrayref(qq{SELECT 'p-' || n FROM generate_series(1, 1000) AS n
+		WHERE get_shard_id_for_distribution_column('snapshot_store', 'p-' || n) = (
+			SELECT min(shardid) FROM pg_dist_shard JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node USING (groupid)
+			WHERE logicalrelid = 'snapshot_store'::regclass AND nodeport = $nodes[1]{port})}) };
+
+	$coordinator->do("SELECT snapshot_save('$_', 0, 1, '0')") foreach @streams;
+	$coordinator->do('ANALYZE snapshot_store');    # so that it is known to be small
+	$_->do('BEGIN ISOLATION LEVEL SERIALIZABLE') foreach @sessions;
+	is(result($sessions[$_], "SELECT snapshot_save('$streams[$_]', 1, 1, '1')"), '1', 'a serializable save') foreach 0, 1;
+	ok(eval { $sessions[$_]->do('COMMIT') }, '... has no conflict with one of another stream in the shard') foreach 0, 1;
+	is(result($sessions[0], "SELECT count(nullif(snapshot_save('$streams[0]', n, 1, '1'), false)) FROM generate_series(2, 1001) AS n"), '1000',
+		'many saves in a session');
+	cmp_ok(result($sessions[0], q{SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name = 'CachedPlan'}), '<', 3e7,
+		'... do not fill its memory with plans');
+	$_->disconnect foreach @sessions;
+	$coordinator->do(q{DELETE FROM snapshot_store WHERE stream_id ^@ 'p-'});
+}
+
 # ---- durability --------------------------------------------------------------------------
 
 $coordinator->do(q{DO 'BEGIN EXECUTE format(''ALTER DATABASE %I SET synchronous_commit = off'', current_database()); END'});

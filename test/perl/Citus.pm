@@ -70,11 +70,14 @@ sub find_nodes
 	return;
 }
 
-# Makes the test's database on all nodes anew, with Citus in it.
+# Makes the test's database anew, with Citus in it, on the coordinator and its workers, or the first of these.
 sub make_database
 {
-	($database) = @_;
-	find_nodes() unless @nodes;
+	my ($name, $workers) = @_;
+	drop_database() if $database;
+	$database = $name;
+	find_nodes();
+	splice @nodes, $workers + 1 if defined $workers && $workers < $#nodes;
 	drop_database();
 	foreach my $node (@nodes)
 	{
@@ -111,7 +114,11 @@ sub drop_database
 				'SELECT quote_ident(subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())') };
 			$inside->disconnect;
 		}
-		$session->do("DROP DATABASE IF EXISTS $database WITH (FORCE)");
+		# A daemon of Citus that waits for another node does not go at once.
+		foreach (1 .. 10)
+		{
+			last if eval { $session->do("DROP DATABASE IF EXISTS $database WITH (FORCE)") };
+		}
 		$session->disconnect;
 	}
 	return;
