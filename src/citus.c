@@ -180,7 +180,7 @@ citus_distributes(Relation relation)
  * Before 1.1 there is no function for it.
  */
 const char *
-citus_returning(Oid schema, const char *alias)
+citus_returning(Oid schema)
 {
 	char	   *schema_name = get_namespace_name(schema);
 	List	   *name = list_make2(makeString(schema_name), makeString(pstrdup("snapshot_ensure_durable")));
@@ -188,8 +188,8 @@ citus_returning(Oid schema, const char *alias)
 
 	if (!OidIsValid(LookupFuncName(name, lengthof(types), types, true)))
 		return "";
-	return psprintf(" RETURNING %s.snapshot_ensure_durable(%sslot)",
-					quote_identifier(schema_name), alias);
+	return psprintf(" RETURNING %s.snapshot_ensure_durable(slot)",
+					quote_identifier(schema_name));
 }
 
 /*
@@ -261,10 +261,10 @@ prepare(const StoreTable *table, const char *text, int count, Oid *types)
 
 static void
 execute(const StoreTable *table, const char *text, int count, Oid *types,
-		Datum *values, const char *nulls, bool read_only)
+		Datum *values, const char *nulls)
 {
 	int			result = SPI_execute_plan(prepare(table, text, count, types),
-										  values, nulls, read_only, 0);
+										  values, nulls, true, 0);
 
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
@@ -290,7 +290,7 @@ citus_census(const StoreTable *table, text *prefix)
 			" FROM (SELECT stream_id, state_schema_version, pg_catalog.count(*) AS snapshots FROM %s"
 			" WHERE" IN_PREFIX " GROUP BY stream_id, state_schema_version) AS streams"
 			" GROUP BY state_schema_version ORDER BY 1",
-			lengthof(types), types, values, NULL, true);
+			lengthof(types), types, values, NULL);
 	rows = SPI_tuptable;
 	for (uint64 i = 0; i < rows->numvals; i++)
 	{
@@ -338,7 +338,7 @@ citus_outdated(const StoreTable *table, text *prefix,
 			" GROUP BY stream_id"
 			" HAVING NOT pg_catalog.bool_or(state_schema_version OPERATOR(pg_catalog.=) ANY ($2))"
 			" ORDER BY stream_id USING OPERATOR(pg_catalog.<) LIMIT $4",
-			lengthof(types), types, values, nulls, true);
+			lengthof(types), types, values, nulls);
 	rows = SPI_tuptable;
 	for (uint64 i = 0; i < rows->numvals; i++)
 	{
@@ -455,54 +455,6 @@ citus_rows_end(CitusRows *rows)
 {
 	UnpinPortal(rows->portal);
 	SPI_cursor_close(rows->portal);
-}
-
-/*
- * Delete as table_purge does, of rows in one shard: Citus sees that they are by
- * the names of their streams.  A row that is changed meanwhile stays.
- */
-uint64
-citus_purge(const StoreTable *table, Datum stream_ids, Datum slots,
-			const RecognizedVersions *recognized, const SnapshotBounds *bounds)
-{
-	Oid			types[] = {
-		TEXTARRAYOID, INT2ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID
-	};
-	Datum		values[] = {
-		stream_ids, slots,
-		recognized == NULL ? (Datum) 0 : PointerGetDatum(recognized->array),
-		TimestampTzGetDatum(bounds->max_created_at),
-		TimestampTzGetDatum(bounds->min_created_at)
-	};
-	const char	nulls[] = {
-		' ', ' ', recognized == NULL ? 'n' : ' ',
-		bounds->has_max_created_at ? ' ' : 'n',
-		bounds->has_min_created_at ? ' ' : 'n'
-	};
-	char	   *text;
-	uint64		deleted;
-
-	SPI_connect();
-	text = psprintf("%s%s",
-					"WITH purged AS MATERIALIZED ("
-					"SELECT kept.ctid AS place FROM %1$s AS kept"
-					" JOIN ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS found (stream_id, slot)"
-					" ON kept.stream_id OPERATOR(pg_catalog.=) found.stream_id"
-					" AND kept.slot OPERATOR(pg_catalog.=) found.slot"
-					" WHERE kept.stream_id OPERATOR(pg_catalog.=) ANY ($1)"
-					" AND ($3 IS NULL OR kept.state_schema_version OPERATOR(pg_catalog.<>) ALL ($3))"
-					" AND ($4 IS NULL OR kept.created_at OPERATOR(pg_catalog.<=) $4)"
-					" AND ($5 IS NULL OR kept.created_at OPERATOR(pg_catalog.>=) $5)"
-					" FOR UPDATE OF kept SKIP LOCKED) "
-					"DELETE FROM %1$s AS kept USING purged"
-					" WHERE kept.stream_id OPERATOR(pg_catalog.=) ANY ($1)"
-					" AND kept.ctid OPERATOR(pg_catalog.=) purged.place",
-					citus_returning(RelationGetNamespace(table->relation), "kept."));
-
-	execute(table, text, lengthof(types), types, values, nulls, false);
-	deleted = SPI_processed;
-	SPI_finish();
-	return deleted;
 }
 
 /* ---- settings ---------------------------------------------------------- */

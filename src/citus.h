@@ -13,7 +13,7 @@
 
 extern bool runs_citus(void);
 extern bool citus_distributes(Relation relation);
-extern const char *citus_returning(Oid schema, const char *alias);
+extern const char *citus_returning(Oid schema);
 extern void citus_refuse_parallel(void);
 extern void citus_refuse_dictionaries(void);
 extern void citus_bound_plan(CachedPlan *plan);
@@ -32,10 +32,6 @@ extern CitusRows *citus_rows_begin(const StoreTable *table, text *prefix,
 extern bool citus_rows_next(CitusRows *rows, int batch_size, KeyBatch *keys,
 							KeyPosition *last);
 extern void citus_rows_end(CitusRows *rows);
-extern uint64 citus_purge(const StoreTable *table,
-						  Datum stream_ids, Datum slots,
-						  const RecognizedVersions *recognized,
-						  const SnapshotBounds *bounds);
 
 extern bool citus_admits_int(int *newval, void **extra, GucSource source);
 extern bool citus_admits_bool(bool *newval, void **extra, GucSource source);

@@ -42,6 +42,7 @@ typedef enum Statement
 	DELETE_ROWS,
 	WALK_KEY,
 	PURGE_ROWS,
+	PURGE_SHARD_ROWS,
 	READ_STATES,
 	LOCK_STATES,
 	SET_STATE
@@ -81,6 +82,14 @@ typedef enum Statement
 	"SELECT kept.stream_id::pg_catalog.text, kept.slot::pg_catalog.int2," \
 	" kept.state_schema_version::pg_catalog.int8, kept.state::%2$s" FROM_KEYS \
 	" WHERE kept.state IS NOT NULL"
+
+/* Of these, what a purge is for; what another has locked is passed over. */
+#define PURGE_TYPES	TEXTARRAYOID, INT2ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID
+#define TO_BE_PURGED \
+	" ($3 IS NULL OR kept.state_schema_version OPERATOR(pg_catalog.<>) ALL ($3))" \
+	" AND ($4 IS NULL OR kept.created_at OPERATOR(pg_catalog.<=) $4)" \
+	" AND ($5 IS NULL OR kept.created_at OPERATOR(pg_catalog.>=) $5)" \
+	" FOR UPDATE OF kept SKIP LOCKED) "
 
 /* A row that is still as it was read. */
 #define SAME_ROW_TYPES	INT2OID, INT8OID, INT8OID, TIMESTAMPTZOID
@@ -195,15 +204,25 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 	[PURGE_ROWS] = {
 		"WITH purged AS MATERIALIZED ("
-		"SELECT kept.stream_id, kept.slot" FROM_KEYS
-		" WHERE ($3 IS NULL OR kept.state_schema_version OPERATOR(pg_catalog.<>) ALL ($3))"
-		" AND ($4 IS NULL OR kept.created_at OPERATOR(pg_catalog.<=) $4)"
-		" AND ($5 IS NULL OR kept.created_at OPERATOR(pg_catalog.>=) $5)"
-		" FOR UPDATE OF kept SKIP LOCKED) "
+		"SELECT kept.stream_id, kept.slot" FROM_KEYS " WHERE" TO_BE_PURGED
 		"DELETE FROM %1$s AS kept USING purged"
 		" WHERE kept.stream_id OPERATOR(pg_catalog.=) purged.stream_id"
 		" AND kept.slot OPERATOR(pg_catalog.=) purged.slot",
-		5, {TEXTARRAYOID, INT2ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		5, {PURGE_TYPES}
+	},
+
+	/*
+	 * Where Citus distributes the table: that the rows are in one shard it sees
+	 * by the names of their streams.  A row that is changed meanwhile stays.
+	 */
+	[PURGE_SHARD_ROWS] = {
+		"WITH purged AS MATERIALIZED ("
+		"SELECT kept.ctid AS place" FROM_KEYS
+		" WHERE kept.stream_id OPERATOR(pg_catalog.=) ANY ($1) AND" TO_BE_PURGED
+		"DELETE FROM %1$s AS kept USING purged"
+		" WHERE kept.stream_id OPERATOR(pg_catalog.=) ANY ($1)"
+		" AND kept.ctid OPERATOR(pg_catalog.=) purged.place",
+		5, {PURGE_TYPES}, true
 	},
 	[READ_STATES] = {
 		STATES_FROM_KEYS,
@@ -330,7 +349,7 @@ prepare(const StatementText *statement, const char *schema, const StoreTable *ta
 					 quote_qualified_identifier(schema, STATE_TYPE_NAME));
 	if (distributed && statement->must_survive)
 		appendStringInfoString(&command,
-							   citus_returning(RelationGetNamespace(table->relation), ""));
+							   citus_returning(RelationGetNamespace(table->relation)));
 	plan = SPI_prepare_cursor(command.data, statement->nparameters, types,
 							  distributed ? 0 : CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
@@ -842,7 +861,8 @@ table_purge(const StoreTable *table, Datum stream_ids, Datum slots,
 	nulls[2] = recognized == NULL ? 'n' : ' ';
 	nulls[3] = bounds->has_max_created_at ? ' ' : 'n';
 	nulls[4] = bounds->has_min_created_at ? ' ' : 'n';
-	return write_rows(table, PURGE_ROWS, values, nulls);
+	return write_rows(table, table->access->distributed ? PURGE_SHARD_ROWS : PURGE_ROWS,
+					  values, nulls);
 }
 
 /*

@@ -149,9 +149,8 @@ upkeep_outdated(Oid function, text *prefix, const RecognizedVersions *recognized
 static uint64
 purge_rows(const StoreTable *table, const KeyBatch *keys, const BatchWork *work)
 {
-	uint64		gone = (table->access->distributed ? citus_purge : table_purge)
-		(table, key_batch_stream_ids(keys), key_batch_slots(keys),
-		 work->recognized, work->bounds);
+	uint64		gone = table_purge(table, key_batch_stream_ids(keys), key_batch_slots(keys),
+								   work->recognized, work->bounds);
 
 	if (gone > 0)
 		ensure_durable_commit();
