@@ -8,7 +8,7 @@ use warnings;
 
 use Citus;
 
-my ($rounds, $calls) = (shift // 20, shift // 200);
+my ($rounds, $calls) = (shift // 25, shift // 80);
 my $streams = 1000;
 my $state = '{"items": [' . join(', ', map { qq({"id": $_, "name": "item $_", "quantity": 1}) } 1 .. 25) . ']}';
 my $by_hand = <<'SQL';
