@@ -589,12 +589,12 @@ COMMENT ON PROCEDURE @extschema@.snapshot_repack(pg_catalog.text, pg_catalog.int
 -- Where Citus writes rows on other nodes, their commits must be flushed there. It
 -- sends nothing there but what is immutable.
 CREATE FUNCTION @extschema@.snapshot_ensure_durable(slot pg_catalog.int2)
-RETURNS pg_catalog.int2
+RETURNS pg_catalog.int4
 AS 'MODULE_PATHNAME', 'snapshot_ensure_durable'
 LANGUAGE C IMMUTABLE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION @extschema@.snapshot_ensure_durable(pg_catalog.int2) IS
-'has the transaction flushed when it commits, and returns what it is given; for rows that Citus writes';
+'has the transaction flushed when it commits, and returns which node of Citus this is; for rows that Citus writes';
 
 -- Whoever installs the extension owns the table, superuser or not. This comes
 -- last, so that nothing above runs on a table that another role may change. For

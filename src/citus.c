@@ -39,7 +39,10 @@ SQL_FUNCTION(snapshot_ensure_durable);
 
 #define CATALOG_OF_TABLES		"pg_dist_partition"
 #define CATALOG_OF_OBJECTS		"pg_dist_object"
+#define CATALOG_OF_NODES		"pg_dist_node"
 #define CATALOG_OF_LOCAL_GROUP	"pg_dist_local_group"
+#define CATALOG_OF_PLACEMENTS	"pg_dist_placement"
+#define INDEX_OF_PLACEMENTS		"pg_dist_placement_shardid_index"
 #define COORDINATOR_GROUP		0
 
 /* The columns of its catalogs. */
@@ -48,6 +51,9 @@ SQL_FUNCTION(snapshot_ensure_durable);
 #define Anum_object_objid				2
 #define Anum_object_distribution_argument	7
 #define Anum_local_group_groupid		1
+#define Anum_node_nodeid				1
+#define Anum_placement_shardid			2
+#define Anum_placement_groupid			5
 
 /* How large a kept plan may become, in bytes: some 90 shards. */
 #define MAX_PLAN_SIZE	(4 * 1024 * 1024)
@@ -86,31 +92,42 @@ is_known(Oid relation)
 	return found;
 }
 
-/* Is this node a worker?  One without metadata does not know that it is. */
+/* Read an integer in the first row of a catalog; false if there is none. */
 static bool
-is_worker(void)
+read_first(const char *name, AttrNumber column, int32 *value)
 {
-	Oid			oid = find_catalog(CATALOG_OF_LOCAL_GROUP);
+	Oid			oid = find_catalog(name);
 	Relation	catalog;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	int32		group = COORDINATOR_GROUP;
+	bool		found;
 
 	if (!OidIsValid(oid))
 		return false;
 	catalog = table_open(oid, AccessShareLock);
 	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	found = HeapTupleIsValid(tuple);
+	if (found)
 	{
 		bool		isnull;
 
-		group = DatumGetInt32(heap_getattr(tuple, Anum_local_group_groupid,
-										   RelationGetDescr(catalog), &isnull));
+		*value = DatumGetInt32(heap_getattr(tuple, column,
+											RelationGetDescr(catalog), &isnull));
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
-	return group != COORDINATOR_GROUP;
+	return found;
+}
+
+/* The number of this node's group.  A worker without metadata has the coordinator's. */
+static int32
+local_group(void)
+{
+	int32		group = COORDINATOR_GROUP;
+
+	(void) read_first(CATALOG_OF_LOCAL_GROUP, Anum_local_group_groupid, &group);
+	return group;
 }
 
 /* Are there shards of it beside the table?  They are recognized by their keys. */
@@ -160,7 +177,7 @@ citus_distributes(Relation relation)
 		return true;
 	if (relation->rd_rel->relkind != RELKIND_RELATION)
 		return false;
-	worker = is_worker();
+	worker = local_group() != COORDINATOR_GROUP;
 	if (worker || has_shards(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -176,6 +193,7 @@ citus_distributes(Relation relation)
  * citus_returning
  *		The end of a statement that writes a row wherever that is, which has the
  *		commit there flushed: this node's synchronous_commit is not that one's.
+ *		It returns where that is.
  *
  * Before 1.1 there is no function for it.
  */
@@ -193,19 +211,101 @@ citus_returning(Oid schema)
 }
 
 /*
- * snapshot_ensure_durable(slot smallint) RETURNS smallint
+ * snapshot_ensure_durable(slot smallint) RETURNS integer
  *
- * Has the commit flushed, like a save, and returns the slot.  For rows that
- * Citus writes.  It is declared immutable, since Citus sends no other function
- * to where the rows are; that of a column is evaluated for each row.
+ * Has the commit flushed, like a save, and returns the group of this node, if
+ * it is one of Citus and has metadata.  For rows that Citus writes.  It is
+ * declared immutable, since Citus sends no other function to where the rows are;
+ * that of a column is evaluated for each row.
  */
 Datum
 snapshot_ensure_durable(PG_FUNCTION_ARGS)
 {
+	int32		node;
+
 	ensure_durable_commit();
-	if (PG_ARGISNULL(0))
+	if (!read_first(CATALOG_OF_NODES, Anum_node_nodeid, &node))
 		PG_RETURN_NULL();
-	PG_RETURN_INT16(PG_GETARG_INT16(0));
+	PG_RETURN_INT32(local_group());
+}
+
+/* The shard that has the stream.  Called with SPI connected. */
+static int64
+find_shard(Oid relation, Datum stream_id)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {REGCLASSOID, TEXTOID};
+	Datum		values[] = {ObjectIdGetDatum(relation), stream_id};
+	bool		isnull;
+
+	if (plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare("SELECT pg_catalog.get_shard_id_for_distribution_column($1, $2)",
+										   lengthof(types), types);
+
+		if (prepared == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(prepared);
+		plan = prepared;
+	}
+	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "no shard was found");
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* Is the shard on that node? */
+static bool
+is_placed(int64 shard, int32 group)
+{
+	Relation	catalog = table_open(find_catalog(CATALOG_OF_PLACEMENTS), AccessShareLock);
+	Oid			index = find_catalog(INDEX_OF_PLACEMENTS);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&key, Anum_placement_shardid, BTEqualStrategyNumber,
+				F_INT8EQ, Int64GetDatum(shard));
+	scan = systable_beginscan(catalog, index, OidIsValid(index), NULL, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		found = group == DatumGetInt32(heap_getattr(tuple, Anum_placement_groupid,
+													RelationGetDescr(catalog), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/*
+ * citus_verify_place
+ *		Has what citus_returning is the end of written where the stream is now?
+ *
+ * A worker's transaction that has read from a shard that has moved since
+ * writes to where it was, since Citus has a connection for it, and that is
+ * lost.  Having written, it holds Citus's lock on where the shard is.  (The
+ * coordinator does not do that: there a shard that moves is a new placement.)
+ * Called with SPI connected.
+ */
+void
+citus_verify_place(const StoreTable *table, Datum stream_id, SPITupleTable *rows)
+{
+	Datum		group;
+	bool		isnull;
+
+	if (rows == NULL || rows->numvals == 0 || local_group() == COORDINATOR_GROUP)
+		return;
+	group = SPI_getbinval(rows->vals[0], rows->tupdesc, 1, &isnull);
+	if (!isnull &&
+		!is_placed(find_shard(RelationGetRelid(table->relation), stream_id),
+				   DatumGetInt32(group)))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("stream \"%s\" has moved to another node since the transaction read it",
+						TextDatumGetCString(stream_id)),
+				 errhint("Repeat the transaction.")));
 }
 
 /* In a plan that has parallel workers, Citus cannot reach other nodes. */

@@ -5,6 +5,7 @@
 #ifndef SNAPSHOT_STORE_CITUS_H
 #define SNAPSHOT_STORE_CITUS_H
 
+#include "executor/spi.h"
 #include "utils/guc.h"
 #include "utils/plancache.h"
 
@@ -14,6 +15,8 @@
 extern bool runs_citus(void);
 extern bool citus_distributes(Relation relation);
 extern const char *citus_returning(Oid schema);
+extern void citus_verify_place(const StoreTable *table, Datum stream_id,
+							   SPITupleTable *rows);
 extern void citus_refuse_parallel(void);
 extern void citus_refuse_dictionaries(void);
 extern void citus_bound_plan(CachedPlan *plan);

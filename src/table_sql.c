@@ -450,6 +450,11 @@ write_rows(const StoreTable *table, Statement statement,
 	SPI_connect();
 	execute(table, statement, values, nulls, false, 0);
 	nrows = SPI_processed;
+
+	/* A purge, of the streams in an array, has read nothing before. */
+	if (table->access->distributed && statements[statement].must_survive &&
+		statements[statement].types[0] == TEXTOID)
+		citus_verify_place(table, values[0], SPI_tuptable);
 	SPI_finish();
 	return nrows;
 }

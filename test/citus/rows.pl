@@ -225,6 +225,39 @@ is(result($coordinator, q{SELECT snapshot_save('beside', 1, 1, '1'), (SELECT cou
 	$session->disconnect;
 }
 
+# ---- a shard that moves ------------------------------------------------------------------
+
+# Citus would write to where it has read, also where that is no longer the shard's place.
+SKIP:
+{
+	skip 'there are less than three workers', 12 if @nodes < 4;
+	my ($from, $to) = @nodes[2, 3];
+	my ($stream, $shard) = $coordinator->selectrow_array(q{SELECT 'moved-' || n, p.shardid FROM generate_series(1, 100) AS s (n)
+		JOIN pg_dist_placement AS p ON p.shardid = get_shard_id_for_distribution_column('snapshot_store', 'moved-' || s.n)
+		JOIN pg_dist_node AS n USING (groupid) WHERE nodeport = ? LIMIT 1}, undef, $from->{port});
+	my $moved = qq{40001 stream "$stream" has moved to another node since the transaction read it};
+
+	$coordinator->do("SELECT snapshot_save('$stream', 1, 1, '1')");
+	foreach my $case ([ 1, "snapshot_save('$stream', 2, 1, '2')", $moved ], [ 1, "snapshot_delete('$stream')", $moved ],
+		[ 3, "snapshot_save('$stream', 2, 1, '2')", '1' ], [ 0, "snapshot_save('$stream', 3, 1, '3')", '1' ])
+	{
+		my ($node, $call, $expected) = @$case;
+		my $session = session($node);
+		my $before = one("SELECT sequence_number FROM snapshot_info('$stream')");
+
+		$session->do('SET client_min_messages = warning');
+		$session->begin_work;
+		is(result($session, "SELECT state FROM snapshot_load('$stream', '{1}')"), $before, "node $node: a transaction reads a stream, whose shard moves");
+		$coordinator->do("SELECT citus_move_shard_placement($shard, ?, ?, ?, ?, 'block_writes')", undef, map { @$_{qw(host port)} } $from, $to);
+		is(result($session, "SELECT $call"), $expected, "... $call there then " . ($expected eq '1' ? 'writes' : 'is refused'));
+		$expected eq '1' ? $session->commit : $session->rollback;
+		is(one("SELECT sequence_number FROM snapshot_info('$stream')"), $expected eq '1' ? $before + 1 : $before, '... and this is what is kept');
+		$coordinator->do('CALL citus_cleanup_orphaned_resources()');
+		($from, $to) = ($to, $from);
+		$session->disconnect;
+	}
+}
+
 # ---- calls that are delegated ------------------------------------------------------------
 
 {

@@ -1,7 +1,7 @@
 -- What is done where Citus distributes the table, on a server that only looks like one of Citus: it has what is looked at
 -- of its catalogs, and its function that says in which shard a stream is. test/citus/ tests it on a cluster. This file
 -- commits; it has the database to itself.
-SELECT plan(50);
+SELECT plan(58);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -87,13 +87,34 @@ SELECT is(array_agg(stored), '{t,t}', 'a batch') FROM snapshot_save_many('{s-3,s
 SELECT is(pg_temp.result_of($$SELECT snapshot_delete('s-2')$$), '1', 'a deletion');
 SELECT is(pg_temp.kept(), 's-1/0 v1 n9; s-3/0 v2 n1', '... and what is left');
 
+-- A worker looks where it has written. This one, the group 2, is the only one here.
+CREATE TABLE pg_catalog.pg_dist_node (nodeid integer);
+CREATE TABLE pg_catalog.pg_dist_placement (placementid bigint, shardid bigint, shardstate integer, shardlength bigint, groupid integer);
+INSERT INTO pg_catalog.pg_dist_placement VALUES (1, 0, 1, 0, 3), (2, 0, 1, 0, 2), (3, 1, 1, 0, 3), (4, 2, 1, 0, 3);
+SELECT is(snapshot_ensure_durable(1::smallint), NULL, 'a server with no node');
+INSERT INTO pg_catalog.pg_dist_node VALUES (1);
+SELECT is(snapshot_ensure_durable(1::smallint), 0, 'a coordinator');
+SELECT is(pg_temp.result_of($$SELECT snapshot_save('s-10', 1, 1, '1')$$), 'true', '... does not look where it has written');
+UPDATE pg_catalog.pg_dist_local_group SET groupid = 2;
+SELECT pg_temp.tell();
+SELECT is(pg_temp.result_of(command), expected, format('on a worker: %s', command))
+FROM (VALUES ('SELECT snapshot_save(''s-1'', 10, 1, ''10'')', 'true'),
+			 ('SELECT snapshot_save(''s-10'', 2, 1, ''2'')', '40001 stream "s-10" has moved to another node since the transaction read it'),
+			 ('SELECT snapshot_delete(''s-10'')', '40001 stream "s-10" has moved to another node since the transaction read it'),
+			 ('SELECT snapshot_delete(''s-11'')', '0'),
+			 ('SELECT sequence_number FROM snapshot_load(''s-10'', ''{1}'')', '1')) AS v (command, expected);
+UPDATE pg_catalog.pg_dist_local_group SET groupid = 0;
+DROP TABLE pg_catalog.pg_dist_placement, pg_catalog.pg_dist_node;
+DELETE FROM snapshot_store WHERE stream_id = 's-10';
+SELECT pg_temp.tell();
+
 -- Which rows are flushed where they are: those of which the function that has it done is told.
 CREATE SEQUENCE calls;
 CREATE FUNCTION pg_temp.calls() RETURNS text LANGUAGE sql
 AS $$
 	SELECT CASE WHEN is_called THEN last_value ELSE 0 END || setval('calls', 1, false)::text FROM calls
 $$;
-CREATE OR REPLACE FUNCTION snapshot_ensure_durable(slot smallint) RETURNS smallint LANGUAGE plpgsql IMMUTABLE
+CREATE OR REPLACE FUNCTION snapshot_ensure_durable(slot smallint) RETURNS integer LANGUAGE plpgsql IMMUTABLE
 AS $$
 BEGIN
 	PERFORM nextval('public.calls');

@@ -295,7 +295,7 @@ VALUES
 	('snapshot_repack',
 	 'IN stream_id_prefix text, IN batch_size integer DEFAULT 100, INOUT repacked bigint DEFAULT NULL::bigint',
 	 NULL, false, 'volatile', 'unsafe'),
-	('snapshot_ensure_durable', 'slot smallint', 'smallint', false, 'immutable', 'unsafe');
+	('snapshot_ensure_durable', 'slot smallint', 'integer', false, 'immutable', 'unsafe');
 
 \if :managed
 	DELETE FROM signature WHERE name ~ '^snapshot_(census|outdated|purge|stats|dictionar|repack|ensure)';
