@@ -129,16 +129,22 @@ work_on_batch(Oid function, text *prefix, int batch_size, const BatchWork *work,
 	PushActiveSnapshot(GetTransactionSnapshot());
 
 	store_table_open(function, work->privileges, &table);
-	if (*listed == NULL && table.access->distributed)
+	if (*listed != NULL)
+		more = citus_rows_next(*listed, batch_size, &keys, position);
+	else if (table.access->distributed)
 	{
 		MemoryContext batch = MemoryContextSwitchTo(lasting);
 
+		/*
+		 * The list is made as this transaction commits.  One that has read a
+		 * shard must not write to it: see citus_verify_place.
+		 */
 		*listed = citus_rows_begin(&table, prefix, work);
 		MemoryContextSwitchTo(batch);
+		more = true;
 	}
-	more = *listed != NULL ?
-		citus_rows_next(*listed, batch_size, &keys, position) :
-		walk_batch(&table, prefix, batch_size, work, position, &keys);
+	else
+		more = walk_batch(&table, prefix, batch_size, work, position, &keys);
 	PopActiveSnapshot();
 
 	if (keys.slots->nelems > 0)
