@@ -92,6 +92,7 @@ find_missing() {
 	[[ $1 != demo* ]] || return 0
 	need perl prove --version
 	if [ "$1" = bench ]; then
+		need libdbd-pg-perl perl -MDBD::Pg -e 1
 		need redis-tools type -P redis-benchmark redis-cli redis-check-rdb
 		need gnuplot-nox gnuplot -e 'set terminal svg'
 		return
