@@ -6,8 +6,9 @@
 # servers.
 #
 # Streams are saved in a random order of their names, and loaded and overwritten at random by bench/calls.pl. The
-# sessions' times are medians of rounds. Before and after each longer run is a checkpoint, so that what the
-# server's other processes do for it is in it.
+# session's times are medians of rounds, with commits that are not flushed. Those of the whole server are of twelve
+# sessions that take turns, with a flush for each commit, and with a checkpoint before and after, so that what the
+# server's other processes do is in them. (Those of one to four servers are medians, too, without flushes.)
 #
 # shellcheck disable=SC2154 # $work, $short and $server are those of scripts/bench
 
@@ -54,7 +55,7 @@ fill() {
 	SQL
 }
 
-# call OPERATION STREAMS CALLS SERVER...: by bench/calls.pl, into $backend and $memory.
+# call OPERATION STREAMS CALLS SESSIONS SERVER...: by bench/calls.pl, into $backend and $memory.
 call() {
 	local figures
 	figures=$(perl bench/calls.pl "$1" "$2" "$3" "$work/states/changing.$size" "${@:4}")
@@ -137,9 +138,9 @@ note_cpu() {
 	for ((round = 0; round < rounds; round++)); do
 		for operation in "${operations[@]}"; do
 			show_progress "$setting: round $((round + 1)) of $rounds, $operation, $1"
-			call "$operation" "${counts[0]}" "$calls" "$reference"
+			call "$operation" "${counts[0]}" "$calls" 1 "$reference"
 			first=$backend
-			call "$operation" "$streams" "$calls" "dbname=$1"
+			call "$operation" "$streams" "$calls" 1 "dbname=$1"
 			printf '%s\t' "$round" "$operation" "$first" "$backend" >&3
 			printf '%s\n' "$memory" >&3
 		done
@@ -163,24 +164,29 @@ measure_one() {
 	watch "$streams" value 'VACUUM (FREEZE, ANALYZE) snapshot_store' "$1"
 	note "$1" vacuum 'server µs' "$cpu" 'WAL bytes' "$wal"
 
-	PGOPTIONS='-c synchronous_commit=off -c snapshot_store.durable=off' note_cpu "$1"
+	PGOPTIONS=$asynchronous note_cpu "$1"
 	for operation in "${operations[@]}"; do
 		show_progress "$setting: $operation, $1"
-		count=$runs
-		# As many as make all pages what they are in the end.
-		[ "$operation" != 'save many 100' ] || count=$((10 * (runs < streams ? runs : streams)))
-		watch "$count" call "$operation" "$streams" "$count" "dbname=$1"
+		case $operation in
+		load) count=$((3 * runs)) ;;
+		save) count=$runs ;;
+		# As many as make the pages of up to 100,000 streams what they are in the end.
+		*) count=$((10 * (streams < 100000 ? streams : 100000))) ;;
+		esac
+		watch "$count" call "$operation" "$streams" "$count" 12 "dbname=$1"
 		note "$1" "$operation" 'server µs' "$cpu" calls "$count" images "$images" 'WAL bytes with images' "$wal"
 	done
 	note_size "$1" churn
+	export PGOPTIONS=$asynchronous
 	configure wal_compression lz4
-	watch "$runs" call save "$streams" "$runs" "dbname=$1"
-	note "$1" 'save, wal_compression' 'server µs' "$cpu" images "$images" 'WAL bytes with images' "$wal"
+	watch "$runs" call save "$streams" "$runs" 12 "dbname=$1"
+	note "$1" 'save, wal_compression' images "$images" 'WAL bytes with images' "$wal"
 	configure full_page_writes off
 	for operation in save 'save many 100'; do
-		watch "$calls" call "$operation" "$streams" "$calls" "dbname=$1"
+		watch "$calls" call "$operation" "$streams" "$calls" 12 "dbname=$1"
 		note "$1" "$operation" 'WAL bytes' "$wal"
 	done
+	unset PGOPTIONS
 	reset_configuration
 	trap - EXIT
 }
@@ -224,8 +230,8 @@ measure_servers() {
 				show_progress "$setting: round $((round + 1)) of $rounds, $operation, $n servers"
 				before=$(server_cpu "${pids[@]}")
 				# shellcheck disable=SC2086 # several
-				call "$operation" "$streams" "$runs" ${on[n]}
-				cpu=$(each $(($(server_cpu "${pids[@]}") - before)) "$runs")
+				PGOPTIONS=$asynchronous call "$operation" "$streams" $((2 * calls)) $((12 / n)) ${on[n]}
+				cpu=$(each $(($(server_cpu "${pids[@]}") - before)) $((2 * calls)))
 				[ "$n" != 1 ] || first=$backend
 				printf '%s\t' "$round" "$operation, $n" "$first" "$backend" >&3
 				printf '%s\n' "$cpu" >&3
@@ -246,11 +252,11 @@ measure_servers() {
 }
 
 measure_scale() {
-	local work=$work/scale size=0.8 streams contender counts=(10000 100000 1000000 10000000) rounds=7 calls=5000 runs=100000
+	local work=$work/scale size=0.8 streams contender counts=(10000 100000 1000000 10000000) rounds=5 calls=5000 runs=30000
 	local configuration=('shared_buffers = 2GB' 'max_wal_size = 8GB' 'checkpoint_timeout = 1d')
-	local sizes=(0.8 2.4 4.5)
+	local sizes=(0.8 2.4 4.5) asynchronous='-c synchronous_commit=off -c snapshot_store.durable=off'
 	if [ -n "$short" ]; then
-		counts=(1000 4000) sizes=(0.8 2.4) rounds=1 calls=1000 runs=2000
+		counts=(1000 4000) sizes=(0.8) rounds=1 calls=1000 runs=2000
 	fi
 	mkdir "$work"
 	ln -s ../states "$work"
@@ -258,8 +264,8 @@ measure_scale() {
 
 	start_server
 	restart "${configuration[@]}"
-	for size in "${sizes[@]}"; do
-		for streams in "${counts[@]}"; do
+	for streams in "${counts[@]}"; do
+		for size in "${sizes[@]}"; do
 			[ "$size" = 0.8 ] || [ "$streams" = "${counts[1]}" ] || continue
 			for contender in ours ours_dictionary; do
 				measure_one "$contender"

@@ -18,7 +18,7 @@
 #   <!-- eventually -->             again and again until it prints what is shown, since
 #                                   something needs a moment; it must change nothing
 #   <!-- needs: EXTENSION -->       not where the server does not have that extension
-#   <!-- run -->                    a block of ```sh, which runs in an empty folder
+#   <!-- run -->                    a block of ```sh, which runs in a folder with nothing but bench/
 #
 # A document with a comment <!-- cluster --> is for a cluster of Citus (test/perl/Citus.pm), on whose
 # coordinator it runs, and is left out without one.
@@ -191,6 +191,7 @@ sub session_of
 # A shell block runs in a folder of its own.
 my $start = getcwd();
 my $folder = tempdir(CLEANUP => 1);
+symlink "$start/bench", "$folder/bench" or die "cannot make a link: $!\n";
 
 sub run_sh
 {

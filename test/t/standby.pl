@@ -3,7 +3,7 @@
 # A hot standby shows what the primary has saved, replaced and deleted, also to
 # a session that was there before, and refuses to write.  While it lags, what
 # is made of its snapshots is right with whatever events there are, as
-# doc/scaling.md has it.
+# doc/scale.md has it.
 #
 # It is a synchronous one: writers record what was acknowledged to them until
 # the primary is killed, postmaster and children at once.  The standby,
@@ -109,8 +109,8 @@ is($standby->safe_psql('postgres', $rows), $primary->safe_psql('postgres', $rows
 # A standby that lags: its replay is paused.  The amount of the event n is n, so
 # the state as of it is n * (n + 1) / 2.
 
-my %documented = slurp_file('doc/scaling.md') =~ /^PREPARE (\w+) .*?AS\n(.*?);\n/msg;
-my ($last_event, $written, $caught_up) = map { $documented{$_} // die "doc/scaling.md has no $_" } qw(last_event written caught_up);
+my %documented = slurp_file('doc/scale.md') =~ /^PREPARE (\w+) .*?AS\n(.*?);\n/msg;
+my ($last_event, $written, $caught_up) = map { $documented{$_} // die "doc/scale.md has no $_" } qw(last_event written caught_up);
 
 $primary->safe_psql('postgres', q{
 	CREATE TABLE account_event (stream_id text COLLATE "C", sequence_number bigint, data json NOT NULL,
