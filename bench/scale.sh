@@ -138,7 +138,7 @@ note_cpu() {
 	for ((round = 0; round < rounds; round++)); do
 		for operation in "${operations[@]}"; do
 			show_progress "$setting: round $((round + 1)) of $rounds, $operation, $1"
-			call "$operation" "${counts[0]}" "$calls" 1 "$reference"
+			size=0.8 call "$operation" "${counts[0]}" "$calls" 1 "$reference"
 			first=$backend
 			call "$operation" "$streams" "$calls" 1 "dbname=$1"
 			printf '%s\t' "$round" "$operation" "$first" "$backend" >&3
