@@ -2,33 +2,38 @@
 # calls.pl OPERATION STREAMS CALLS STATES SESSIONS SERVER...: an application with so many connections to each of
 # these servers (what DBD::Pg takes), which it uses in turn. It loads or saves random streams, of so many, as often
 # as that, and finds a stream's server by the map of doc/sharding.md. The states are the lines of a file. An
-# operation on many, such as "save many 100", is for a single server.
+# operation on many, such as "save many 100", and "vacuum", which counts as a call for each stream, are for a single
+# server.
 #
-# Prints how many microseconds the sessions' processes were on a processor for a stream, by the kernel's account
-# of them, and how many KB of memory each has for itself in the end. The first tenth of the calls does not count.
+# Prints, between two checkpoints, for each of the streams that it went to: how many microseconds the sessions'
+# processes were on a processor, and how many all of the servers' processes; bytes of WAL, and full-page images in
+# it. Then, how many KB of memory a session has for itself. Calls to warm up, a tenth as many, come first.
 use strict;
 use warnings;
 
 use DBI;
 use Digest::MD5 qw(md5_hex);
 use List::Util qw(sum);
+use POSIX qw(sysconf _SC_CLK_TCK);
 use Time::HiRes qw(time);
 
 my ($operation, $streams, $calls, $states, $sessions, @servers) = @ARGV;
-my ($verb, $many) = $operation =~ /^(load|save)(?: many (\d+))?$/ or die "there is no operation $operation\n";
-$many //= 1;
+my ($verb, $many) = $operation =~ /^(load|save|vacuum)(?: many (\d+))?$/ or die "there is no operation $operation\n";
+$many //= $verb eq 'vacuum' ? $streams : 1;
 
 open(my $in, '<', $states) or die "cannot read $states: $!\n";
 chomp(my @states = <$in>);
 
 my @sessions = map { DBI->connect("dbi:Pg:$_", '', '', { RaiseError => 1, PrintError => 0 }) }
   map { ($_) x $sessions } @servers;
+my @first = map { $sessions[ $_ * $sessions ] } 0 .. $#servers;    # of each server
 my %sql = (
 	'load' => q{SELECT * FROM snapshot_load(?, '{1}')},
 	'save' => q{SELECT snapshot_save(?, ?, 1, ?)},
 	'load many' => q{SELECT * FROM snapshot_load_many(?, '{1}')},
 	'save many' => q{SELECT * FROM snapshot_save_many(?, ?, ?, ?)});
-my @call = map { $_->prepare($sql{ $many > 1 ? "$verb many" : $verb }, { pg_prepare_now => 1 }) } @sessions;
+my $name = $operation =~ s/ \d+$//r;
+my @call = map { $_->prepare($sql{$name}, { pg_prepare_now => 1 }) } $verb eq 'vacuum' ? () : @sessions;
 
 # Each save has a later number than all before, also those of an earlier run.
 my $number = int(time() * 1e6);
@@ -36,6 +41,7 @@ my $turn = 0;
 
 sub call
 {
+	return $sessions[0]->do('VACUUM (FREEZE, ANALYZE) snapshot_store') if $verb eq 'vacuum';
 	my @names = map { 'order-' . md5_hex($_) } $many > 1
 	  ? do { my $first = int rand $streams; map { 1 + ($first + $_ * 7919) % $streams } 1 .. $many }
 	  : 1 + int rand $streams;
@@ -48,15 +54,48 @@ sub call
 	die "$operation: not all of the streams\n" if @$rows != $many || grep { !$_ } map { $_->[-1] } @$rows;
 }
 
-# What the processes of the sessions say of themselves, in all.
-sub ask { my $sql = shift; return sum(map { $_->selectrow_array($sql) } @sessions) }
+# The sum of what these say.
+sub ask { my ($sql, @who) = @_; return sum(map { $_->selectrow_array($sql) } @who) }
 
-my $warm = int($calls / $many / 10);
-my $counted = int($calls / $many) - $warm;
-call() for 1 .. $warm;
-my $cpu = q{SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)};
-my $before = ask($cpu);
+# Microseconds that the processes of the servers were on a processor, with those of them that have ended.
+my %server = map { $_->selectrow_array(q{SELECT split_part(pg_read_file('postmaster.pid'), e'\n', 1)}) => 1 } @first;
+
+sub servers_cpu
+{
+	my ($cpu, $ended) = (0, 0);
+	for my $process (glob '/proc/[0-9]*')
+	{
+		my ($pid, @field) = split ' ', text_of("$process/stat") =~ s/\(.*\) \S//r;    # from the parent's number on
+		next unless $pid && ($server{$pid} || $server{ $field[0] });
+		$cpu += (split ' ', text_of("$process/schedstat"))[0] // 0;
+		$ended += sum(@field[ 12, 13 ]) if $server{$pid};
+	}
+	return $cpu / 1e3 + $ended * 1e6 / sysconf(_SC_CLK_TCK);
+}
+
+# Of a file of a process, which may be gone.
+sub text_of
+{
+	my ($file) = @_;
+	open(my $in, '<', $file) or return '';
+	return <$in> // '';
+}
+
+# Of all that is printed for each stream, how much it is by now.
+sub counters
+{
+	my $own = ask(q{SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)}, @sessions) / 1e3;
+	$_->do('SELECT pg_stat_force_next_flush()') for @sessions;
+	my @wal = map { ask("SELECT $_", @first) } q{pg_current_wal_insert_lsn() - '0/0'}, 'wal_fpi FROM pg_stat_wal';
+	$_->do('CHECKPOINT') for @first;
+	return ($own, servers_cpu(), @wal);
+}
+
+call() for 1 .. $calls / $many / 10;
+my @before = counters();
+my $counted = int($calls / $many);
 call() for 1 .. $counted;
-printf "%.3f", (ask($cpu) - $before) / 1e3 / ($counted * $many);
-printf " %.0f\n",
-  ask(q{SELECT substring(pg_read_file('/proc/self/smaps_rollup') FROM 'Pss_Anon: *(\d+)')}) / @sessions;
+my @after = counters();
+printf '%.3f ', ($after[$_] - $before[$_]) / ($counted * $many) for 0 .. $#after;
+printf "%.0f\n",
+  ask(q{SELECT substring(pg_read_file('/proc/self/smaps_rollup') FROM 'Pss_Anon: *(\d+)')}, @sessions) / @sessions;

@@ -36,8 +36,8 @@ my %o = (
 	checkpoint => 900,      # seconds from one to the next
 	kept => 3600,           # seconds of WAL that a server keeps, for a standby that is away or a copy
 	freeze => 2e8,          # transactions from one vacuum that freezes to the next
-	citus_save => 10.2,     # CPU on Citus, as a multiple of that on one server (doc/citus.md)
-	citus_load => 16.7,
+	citus_save => 525,      # µs of CPU that Citus adds, on all nodes together (doc/citus.md)
+	citus_load => 250,
 );
 my $page_bytes = 8192;
 my $vacuum_pace = 37e6;     # bytes/s: autovacuum's default, 200 points in 2 ms, 22 for a page read and written
@@ -156,9 +156,9 @@ sub model
 	$m{written} = $m{wal} + $m{images} * $page_bytes;
 
 	# (On Citus, a batch visits the streams one by one.)
-	$m{save} = $citus ? $o{citus_save} * grown($contender, 'save', 'server µs')
+	$m{save} = $citus ? grown($contender, 'save', 'server µs') + $o{citus_save}
 	  : in_batch(map { grown($contender, $_, 'server µs') } 'save', 'save many 100');
-	$m{load} = grown($contender, 'load', 'server µs') * ($citus ? $o{citus_load} : 1);
+	$m{load} = grown($contender, 'load', 'server µs') + ($citus ? $o{citus_load} : 0);
 	$m{cores} = ($o{saves} * $m{save} + $o{loads} * $m{load}) / 1e6;
 
 	my $state = $o{size} * 1000 + $call_bytes;
@@ -180,7 +180,7 @@ sub model
 	$m{n} = max(map { ceil($_) } values %{ $m{servers} });
 	$m{freeze_every} = $o{freeze} * $m{n} / $m{commits};
 	$m{freeze_takes} = $pages * $page_bytes / $vacuum_pace / $m{n};
-	$m{copy} = $o{streams} / ($m{n} + 1) * at(0.8, $counts[-2], 'ours', 'copy', 'server µs') / 1e6;
+	$m{copy} = $o{streams} / ($m{n} + 1) * at(0.8, $counts[1], 'ours', 'copy', 'µs') / 1e6;
 	return \%m;
 }
 
@@ -259,7 +259,7 @@ sub show_measured
 			$row->('VACUUM FREEZE, CPU µs', 'vacuum', 'server µs'),
 			$row->('  WAL, bytes', 'vacuum', 'WAL bytes'));
 	}
-	my $streams = $counts[-2];
+	my $streams = $counts[1];
 	my $of = sub {
 		my ($name, $operation, $figure) = @_;
 		return [ $name, map { at(0.8, $streams, 'ours', $operation, $figure, $_) } 1 .. 4 ];
@@ -285,7 +285,7 @@ sub take
 	open(my $old, '<', $page) or die "cannot read $page: $!\n";
 	my $text = join '', <$old>;
 	chdir "$RealBin/..";
-	$text =~ s{(```sh\n(bench/capacity\.pl.*)\n```\n\n```text\n).*?```}{$1 . `$2` . '```'}ge;
+	$text =~ s{(```sh\n(bench/capacity\.pl.*)\n```\n\n```text\n)(?s:.*?)```}{$1 . `$2` . '```'}ge;
 	write_file($page, $text);
 }
 

@@ -470,11 +470,15 @@ END
 		table('Microseconds on a processor, of a call', recorded('partitions', 'ratio of µs'),
 			rows('partitions', 'µs'))),
 
+	section('Scale', '', $value{scale} ? paragraph(<<END) : ''),
+In results.tsv, for [scale.md](scale.md), where `bench/capacity.pl --take` has it shown.
+END
+
 	"## To repeat it\n\n", paragraph(<<END), <<END);
 On Debian or Ubuntu, as root or with sudo. Timings need a machine that has nothing else to do.
 END
 ```sh
-make bench                  # everything, with generated states: some hour
+make bench                  # everything, with generated states: hours, and 30 GB
 scripts/bench --short       # each part small: some minutes
 scripts/bench --states DIR  # states of real JSON: files *.jsonl in DIR, a document a line
 scripts/bench wal disk      # some of the parts

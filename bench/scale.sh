@@ -28,8 +28,8 @@ value() {
 	psql -XqAtc "$1" "${2:-postgres}"
 }
 
-# fill CONTENDER: its database, with $streams, in which a stream is saved once. Without WAL where that is minimal,
-# since it is a new file in the same transaction.
+# fill CONTENDER: its database, with $streams, of which a hundred are saved, each with another state, and all others
+# are copies of these. Without WAL where that is minimal, since it is a new file in the same transaction.
 fill() {
 	show_progress "$setting: filling $1"
 	make_database "$1" "$size"
@@ -37,62 +37,28 @@ fill() {
 		CREATE EXTENSION pgstattuple;
 		CREATE TABLE states (n serial PRIMARY KEY, state text);
 		$(copy_states states changing "$size")
-		ANALYZE states;
 		BEGIN;
 		TRUNCATE snapshot_store;
-		DO \$\$
-		BEGIN
-			FOR n0 IN 1..$streams BY 1000 LOOP
-				PERFORM count(*) FROM (
-					SELECT array_agg('order-' || md5(i::text)) AS streams, array_agg(1::bigint) AS ones,
-						array_agg(state::json) AS states
-					FROM generate_series(n0, least(n0 + 999, $streams)) AS i JOIN states ON n = 1 + i % 100
-				) AS a, snapshot_save_many(a.streams, a.ones, a.ones, a.states);
-			END LOOP;
-		END
-		\$\$;
+		SELECT count(snapshot_save('order-' || md5(n::text), 1, 1, state::json)) FROM states \\g /dev/null
+		WITH saved AS MATERIALIZED (SELECT row_number() OVER () AS n, * FROM snapshot_store)
+		INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
+		SELECT 'order-' || md5(i::text), slot, state_schema_version, sequence_number, created_at, state
+		FROM generate_series(101, $streams) AS i JOIN saved ON n = 1 + i % 100;
 		COMMIT;
 	SQL
 }
 
-# call OPERATION STREAMS CALLS SESSIONS SERVER...: by bench/calls.pl, into $backend and $memory.
+# call OPERATION STREAMS CALLS SESSIONS SERVER...: by bench/calls.pl; what that prints is in $own, $all, $wal,
+# $images and $memory.
 call() {
 	local figures
 	figures=$(perl bench/calls.pl "$1" "$2" "$3" "$work/states/changing.$size" "${@:4}")
-	read -r backend memory <<<"$figures"
-}
-
-# server_cpu PID...: microseconds that all processes of these servers, and those that have ended, were on a
-# processor.
-server_cpu() {
-	{ cat /proc/[0-9]*/stat 2>/dev/null || true; } | awk -v servers=" $* " -v hertz="$(getconf CLK_TCK)" '
-		{ sub(/\(.*\)/, "-") }
-		index(servers, " " $1 " ") { ticks += $14 + $15 + $16 + $17 }
-		index(servers, " " $4 " ") { ticks += $14 + $15 }
-		END { printf "%.0f", ticks / hertz * 1e6 }'
+	read -r own all wal images memory <<<"$figures"
 }
 
 # each A B: A for each of B.
 each() {
 	awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'
-}
-
-# watch COUNT COMMAND...: between two checkpoints. For each of so many, what that takes in all, in $cpu, $wal, and
-# $images.
-watch() {
-	local before wal_before images_before counters="SELECT pg_current_wal_insert_lsn() - '0/0', wal_fpi FROM pg_stat_wal"
-	value CHECKPOINT
-	IFS='|' read -r wal_before images_before < <(value "$counters")
-	before=$(server_cpu "$server")
-	"${@:2}"
-	# A session counts what it has done as it ends.
-	until [ "$(value "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")" = 1 ]; do
-		sleep 0.1
-	done
-	IFS='|' read -r wal images < <(value "$counters")
-	wal=$(each $((wal - wal_before)) "$1") images=$(each $((images - images_before)) "$1")
-	value CHECKPOINT
-	cpu=$(each $(($(server_cpu "$server") - before)) "$1")
 }
 
 # note CONTENDER OPERATION FIGURE VALUE...: records these.
@@ -139,10 +105,9 @@ note_cpu() {
 		for operation in "${operations[@]}"; do
 			show_progress "$setting: round $((round + 1)) of $rounds, $operation, $1"
 			size=0.8 call "$operation" "${counts[0]}" "$calls" 1 "$reference"
-			first=$backend
+			first=$own
 			call "$operation" "$streams" "$calls" 1 "dbname=$1"
-			printf '%s\t' "$round" "$operation" "$first" "$backend" >&3
-			printf '%s\n' "$memory" >&3
+			printf '%s\t%s\t%s\t%s\t%s\n' "$round" "$operation" "$first" "$own" "$memory" >&3
 		done
 	done 3>"$log"
 	for operation in "${operations[@]}"; do
@@ -153,7 +118,7 @@ note_cpu() {
 
 # measure_one CONTENDER: $streams with states of $size, on one server.
 measure_one() {
-	local setting operation count cpu wal images backend memory operations=(load save 'save many 100')
+	local setting operation count own all wal images memory operations=(load save 'save many 100')
 	setting="$(state_name "$size" json), $streams streams"
 	restart 'wal_level = minimal' 'max_wal_senders = 0'
 	fill "$1"
@@ -161,41 +126,35 @@ measure_one() {
 	restart 'wal_level = logical' 'max_wal_senders = 10'
 	note_size "$1" fill
 	show_progress "$setting: vacuum, $1"
-	watch "$streams" value 'VACUUM (FREEZE, ANALYZE) snapshot_store' "$1"
-	note "$1" vacuum 'server µs' "$cpu" 'WAL bytes' "$wal"
+	call vacuum "$streams" "$streams" 1 "dbname=$1"
+	note "$1" vacuum 'server µs' "$all" 'WAL bytes' "$wal"
 
 	PGOPTIONS=$asynchronous note_cpu "$1"
 	for operation in "${operations[@]}"; do
 		show_progress "$setting: $operation, $1"
-		case $operation in
-		load) count=$((3 * runs)) ;;
-		save) count=$runs ;;
-		# As many as make the pages of up to 100,000 streams what they are in the end.
-		*) count=$((10 * (streams < 100000 ? streams : 100000))) ;;
-		esac
-		watch "$count" call "$operation" "$streams" "$count" 12 "dbname=$1"
-		note "$1" "$operation" 'server µs' "$cpu" calls "$count" images "$images" 'WAL bytes with images' "$wal"
+		count=$runs
+		[ "$operation" != 'save many 100' ] || count=$((10 * runs))
+		call "$operation" "$streams" "$count" 12 "dbname=$1"
+		note "$1" "$operation" 'server µs' "$all" calls "$count" images "$images" 'WAL bytes with images' "$wal"
 	done
 	note_size "$1" churn
-	export PGOPTIONS=$asynchronous
 	configure wal_compression lz4
-	watch "$runs" call save "$streams" "$runs" 12 "dbname=$1"
+	PGOPTIONS=$asynchronous call save "$streams" "$runs" 12 "dbname=$1"
 	note "$1" 'save, wal_compression' images "$images" 'WAL bytes with images' "$wal"
 	configure full_page_writes off
 	for operation in save 'save many 100'; do
-		watch "$calls" call "$operation" "$streams" "$calls" 12 "dbname=$1"
+		PGOPTIONS=$asynchronous call "$operation" "$streams" "$runs" 12 "dbname=$1"
 		note "$1" "$operation" 'WAL bytes' "$wal"
 	done
-	unset PGOPTIONS
 	reset_configuration
 	trap - EXIT
 }
 
-# measure_servers STREAMS: the same streams on one to four servers, as doc/sharding.md has it, and what it costs to
-# copy them to the last one.
+# measure_servers STREAMS: the same streams on one to four servers, as doc/sharding.md has it, twelve sessions in
+# all, and what it costs to copy them to the last one.
 measure_servers() {
-	local streams=$1 setting n k round operation before cpu backend memory figures first
-	local log=$work/rounds.tsv operations=(load save) pids=() on=() top=$work
+	local streams=$1 setting n k round operation own all wal images memory copied figures first
+	local log=$work/rounds.tsv operations=(load save) servers=() on=() top=$work
 	local work
 	setting="$(state_name "$size" json), $streams streams"
 	for n in 1 2 3 4; do
@@ -204,7 +163,7 @@ measure_servers() {
 		ln -s ../../states "$work"
 		start_server
 		restart 'wal_level = logical' "${configuration[@]}"
-		pids+=("$server")
+		servers+=("$server")
 	done
 	work=$top/1
 	PGHOST=$work fill ours
@@ -213,28 +172,25 @@ measure_servers() {
 			show_progress "$setting: to server $k of $n"
 			PGHOST=$top/$k psql -Xq -v ON_ERROR_STOP=1 -c "CREATE DATABASE of_$n" -c "\\connect of_$n" \
 				-c 'CREATE EXTENSION snapshot_store'
-			before=$(server_cpu "${pids[k - 1]}")
-			PGHOST=$top/1 psql -Xq -d ours -c "COPY (SELECT * FROM snapshot_store
+			copied=$(PGHOST=$top/1 psql -Xq -d ours -c "COPY (SELECT * FROM snapshot_store
 				WHERE ('x' || left(md5(stream_id), 2))::bit(8)::int * $n / 256 = $k - 1) TO STDOUT" |
-				PGHOST=$top/$k psql -Xq -v ON_ERROR_STOP=1 -d "of_$n" -c 'COPY snapshot_store FROM STDIN' -c CHECKPOINT
-			cpu=$(($(server_cpu "${pids[k - 1]}") - before))
+				PGHOST=$top/$k psql -XqAt -v ON_ERROR_STOP=1 -d "of_$n" -c 'COPY snapshot_store FROM STDIN' \
+					-c "SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::float8 / 1e3 / count(*)
+						FROM snapshot_store")
 			on[n]+="dbname=of_$n;host=$top/$k "
 		done
 	done
-	# The fourth of four has what it was copied from another one.
-	note ours copy 'server µs' "$(each "$cpu" "$(PGHOST=$top/4 value 'SELECT count(*) FROM snapshot_store' of_4)")"
+	# That is of the fourth of four.
+	note ours copy µs "$copied"
 
 	for ((round = 0; round < rounds; round++)); do
 		for operation in "${operations[@]}"; do
 			for n in 1 2 3 4; do
 				show_progress "$setting: round $((round + 1)) of $rounds, $operation, $n servers"
-				before=$(server_cpu "${pids[@]}")
 				# shellcheck disable=SC2086 # several
-				PGOPTIONS=$asynchronous call "$operation" "$streams" $((2 * calls)) $((12 / n)) ${on[n]}
-				cpu=$(each $(($(server_cpu "${pids[@]}") - before)) $((2 * calls)))
-				[ "$n" != 1 ] || first=$backend
-				printf '%s\t' "$round" "$operation, $n" "$first" "$backend" >&3
-				printf '%s\n' "$cpu" >&3
+				PGOPTIONS=$asynchronous call "$operation" "$streams" "$runs" $((12 / n)) ${on[n]}
+				[ "$n" != 1 ] || first=$own
+				printf '%s\t%s\t%s\t%s\t%s\n' "$round" "$operation, $n" "$first" "$own" "$all" >&3
 			done
 		done
 	done 3>"$log"
@@ -245,36 +201,40 @@ measure_servers() {
 			note ours "$operation" µs "${figures[0]}" 'times 1' "${figures[1]}" 'server µs' "${figures[2]}"
 		done
 	done
-	for server in "${pids[@]}"; do
+	for server in "${servers[@]}"; do
 		stop_server
 	done
 	rm -rf "$top"/[1-4]
 }
 
 measure_scale() {
-	local work=$work/scale size=0.8 streams contender counts=(10000 100000 1000000 10000000) rounds=5 calls=5000 runs=30000
+	local work=$work/scale size=0.8 streams contender counts=(10000 100000 1000000 10000000) rounds=5 calls=5000 runs=20000
 	local configuration=('shared_buffers = 2GB' 'max_wal_size = 8GB' 'checkpoint_timeout = 1d')
-	local sizes=(0.8 2.4 4.5) asynchronous='-c synchronous_commit=off -c snapshot_store.durable=off'
+	local asynchronous='-c synchronous_commit=off -c snapshot_store.durable=off' sizes=(2.4 4.5)
 	if [ -n "$short" ]; then
-		counts=(1000 4000) sizes=(0.8) rounds=1 calls=1000 runs=2000
+		counts=(1000 4000) sizes=() rounds=1 calls=1000 runs=2000
 	fi
 	mkdir "$work"
 	ln -s ../states "$work"
-	measure_servers "${counts[-2]}"
+	measure_servers "${counts[1]}"
 
 	start_server
 	restart "${configuration[@]}"
 	for streams in "${counts[@]}"; do
-		for size in "${sizes[@]}"; do
-			[ "$size" = 0.8 ] || [ "$streams" = "${counts[1]}" ] || continue
-			for contender in ours ours_dictionary; do
-				measure_one "$contender"
-				if [ "$size,$streams" = "0.8,${counts[0]}" ]; then
-					value "ALTER DATABASE $contender RENAME TO ${contender}_first"
-				else
-					value "DROP DATABASE $contender"
-				fi
-			done
+		for contender in ours ours_dictionary; do
+			measure_one "$contender"
+			if [ "$streams" = "${counts[0]}" ]; then
+				value "ALTER DATABASE $contender RENAME TO ${contender}_first"
+			else
+				value "DROP DATABASE $contender"
+			fi
+		done
+	done
+	streams=${counts[1]}
+	for size in "${sizes[@]}"; do
+		for contender in ours ours_dictionary; do
+			measure_one "$contender"
+			value "DROP DATABASE $contender"
 		done
 	done
 	stop_server
