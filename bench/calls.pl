@@ -39,19 +39,33 @@ my @call = map { $_->prepare($sql{$name}, { pg_prepare_now => 1 }) } $verb eq 'v
 my $number = int(time() * 1e6);
 my $turn = 0;
 
+sub server_of { return int(hex(substr md5_hex($_[0]), 0, 2) * @servers / 256) }
+
+# The names of the streams of a call.
+sub names
+{
+	my $first = int rand $streams;
+	return map { 'order-' . md5_hex($_) } $many == 1 ? 1 + $first : map { 1 + ($first + $_ * 7919) % $streams } 1 .. $many;
+}
+
 sub call
 {
-	return $sessions[0]->do('VACUUM (FREEZE, ANALYZE) snapshot_store') if $verb eq 'vacuum';
-	my @names = map { 'order-' . md5_hex($_) } $many > 1
-	  ? do { my $first = int rand $streams; map { 1 + ($first + $_ * 7919) % $streams } 1 .. $many }
-	  : 1 + int rand $streams;
-	my $server = int(hex(substr md5_hex($names[0]), 0, 2) * @servers / 256);
-	my $call = $call[ $server * $sessions + $turn++ % $sessions ];
+	my @names = @_;
+	my $call = $call[ server_of($names[0]) * $sessions + $turn++ % $sessions ];
 	my @arguments = $verb eq 'save' ? ([ (++$number) x $many ], [ map { $states[rand @states] } @names ]) : ();
 	splice @arguments, 1, 0, [ (1) x $many ] if $many > 1 && @arguments;
 	$call->execute($many > 1 ? (\@names, @arguments) : ($names[0], map { $_->[0] } @arguments));
 	my $rows = $call->fetchall_arrayref;
 	die "$operation: not all of the streams\n" if @$rows != $many || grep { !$_ } map { $_->[-1] } @$rows;
+}
+
+# So many calls. Those of one server come after those of another: the servers are on one machine, whose caches each
+# has for itself then, as on a machine of its own.
+sub calls
+{
+	my ($count) = @_;
+	return $count >= 1 && $sessions[0]->do('VACUUM (FREEZE, ANALYZE) snapshot_store') if $verb eq 'vacuum';
+	call(@$_) for sort { server_of($a->[0]) <=> server_of($b->[0]) } map { [ names() ] } 1 .. $count;
 }
 
 # The sum of what these say.
@@ -91,10 +105,10 @@ sub counters
 	return ($own, servers_cpu(), @wal);
 }
 
-call() for 1 .. $calls / $many / 10;
+calls(int($calls / $many / 10));
 my @before = counters();
 my $counted = int($calls / $many);
-call() for 1 .. $counted;
+calls($counted);
 my @after = counters();
 printf '%.3f ', ($after[$_] - $before[$_]) / ($counted * $many) for 0 .. $#after;
 printf "%.0f\n",

@@ -6,7 +6,7 @@
 # servers.
 #
 # Streams are saved in a random order of their names, and loaded and overwritten at random by bench/calls.pl. The
-# session's times are medians of rounds, with commits that are not flushed. Those of the whole server are of twelve
+# session's times are medians of rounds, with commits that are not flushed. Those of the whole server are of four
 # sessions that take turns, with a flush for each commit, and with a checkpoint before and after, so that what the
 # server's other processes do is in them. (Those of one to four servers are medians, too, without flushes.)
 #
@@ -35,6 +35,7 @@ fill() {
 	make_database "$1" "$size"
 	psql -Xq -v ON_ERROR_STOP=1 -d "$1" <<-SQL
 		CREATE EXTENSION pgstattuple;
+		CREATE EXTENSION pg_prewarm;
 		CREATE TABLE states (n serial PRIMARY KEY, state text);
 		$(copy_states states changing "$size")
 		BEGIN;
@@ -129,29 +130,30 @@ measure_one() {
 	call vacuum "$streams" "$streams" 1 "dbname=$1"
 	note "$1" vacuum 'server µs' "$all" 'WAL bytes' "$wal"
 
+	value "SELECT pg_prewarm('snapshot_store') + pg_prewarm('snapshot_store_pkey')" "$1" >/dev/null
 	PGOPTIONS=$asynchronous note_cpu "$1"
 	for operation in "${operations[@]}"; do
 		show_progress "$setting: $operation, $1"
 		count=$runs
 		[ "$operation" != 'save many 100' ] || count=$((10 * runs))
-		call "$operation" "$streams" "$count" 12 "dbname=$1"
+		call "$operation" "$streams" "$count" 4 "dbname=$1"
 		note "$1" "$operation" 'server µs' "$all" calls "$count" images "$images" 'WAL bytes with images' "$wal"
 	done
 	note_size "$1" churn
 	configure wal_compression lz4
-	PGOPTIONS=$asynchronous call save "$streams" "$runs" 12 "dbname=$1"
+	PGOPTIONS=$asynchronous call save "$streams" "$runs" 4 "dbname=$1"
 	note "$1" 'save, wal_compression' images "$images" 'WAL bytes with images' "$wal"
 	configure full_page_writes off
 	for operation in save 'save many 100'; do
-		PGOPTIONS=$asynchronous call "$operation" "$streams" "$runs" 12 "dbname=$1"
+		PGOPTIONS=$asynchronous call "$operation" "$streams" "$runs" 4 "dbname=$1"
 		note "$1" "$operation" 'WAL bytes' "$wal"
 	done
 	reset_configuration
 	trap - EXIT
 }
 
-# measure_servers STREAMS: the same streams on one to four servers, as doc/sharding.md has it, twelve sessions in
-# all, and what it costs to copy them to the last one.
+# measure_servers STREAMS: the same streams on one to four servers, as doc/sharding.md has it, and what it costs to
+# copy them to the last one.
 measure_servers() {
 	local streams=$1 setting n k round operation own all wal images memory copied figures first
 	local log=$work/rounds.tsv operations=(load save) servers=() on=() top=$work
@@ -188,7 +190,7 @@ measure_servers() {
 			for n in 1 2 3 4; do
 				show_progress "$setting: round $((round + 1)) of $rounds, $operation, $n servers"
 				# shellcheck disable=SC2086 # several
-				PGOPTIONS=$asynchronous call "$operation" "$streams" "$runs" $((12 / n)) ${on[n]}
+				PGOPTIONS=$asynchronous call "$operation" "$streams" $((n * runs / 2)) 4 ${on[n]}
 				[ "$n" != 1 ] || first=$own
 				printf '%s\t%s\t%s\t%s\t%s\n' "$round" "$operation, $n" "$first" "$own" "$all" >&3
 			done
