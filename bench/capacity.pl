@@ -192,7 +192,7 @@ sub show_model
 		network => "network ($o{network} Gbit/s)", freezing => 'freezing, at autovacuum\'s pace');
 	my $row = sub { my ($name, $get) = @_; return [ $name, map { $get->($_) } @m ] };
 
-	printf "%s streams of %s KB, of which %s %% are in use; a second, %s saves, %s in a transaction, and %s loads\n\n",
+	printf "%s streams of %s KB, %s %% of them in use\n%s saves a second, %s in a transaction, and %s loads\n\n",
 	  commas($o{streams}), $o{size}, 100 * $o{hot}, commas($o{saves}), $o{batch}, commas($o{loads});
 	print table([ 'in all', 'plain', 'dictionary', 'Citus' ],
 		$row->('CPU of a save, µs', sub { $_[0]{save} }),
@@ -236,10 +236,10 @@ sub show_measured
 		print $contender eq 'ours' ? '' : "\n", table(
 			[ $contender eq 'ours' ? 'plain, streams:' : 'with a dictionary, streams:', @counts ],
 			$row->('CPU of a load, its session, µs', 'load', 'µs'),
-			$row->("  times that of $counts[0] streams", 'load', "times $counts[0]"),
+			$row->("  times that of " . commas($counts[0]) . " streams", 'load', "times $counts[0]"),
 			$row->('  the whole server', 'load', 'server µs'),
 			$row->('CPU of a save, its session, µs', 'save', 'µs'),
-			$row->("  times that of $counts[0] streams", 'save', "times $counts[0]"),
+			$row->("  times that of " . commas($counts[0]) . " streams", 'save', "times $counts[0]"),
 			$row->('  the whole server, with the flush', 'save', 'server µs'),
 			$row->('CPU of a save in a batch of 100, µs', 'save many 100', 'µs'),
 			$row->('  the whole server', 'save many 100', 'server µs'),
@@ -309,7 +309,7 @@ for (@ARGV)
 	if ($_ eq '--measured') { $what = \&show_measured; next }
 	my ($name, $number) = /^--(\w+)=([\d.]+(?:e\d+)?)$/;
 	die "there is no option $_; its head says which there are\n" unless defined $name && exists $o{$name};
-	$o{$name} = $number;
+	$o{$name} = 0 + $number;
 }
 read_measured();
 $what->();
