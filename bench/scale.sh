@@ -28,8 +28,8 @@ value() {
 	psql -XqAtc "$1" "${2:-postgres}"
 }
 
-# fill CONTENDER: its database, with $streams, of which a hundred are saved, each with another state, and all others
-# are copies of these. Without WAL where that is minimal, since it is a new file in the same transaction.
+# fill CONTENDER: its database, with $streams, each saved once. Without WAL where that is minimal, since it is a new
+# file in the same transaction.
 fill() {
 	show_progress "$setting: filling $1"
 	make_database "$1" "$size"
@@ -38,13 +38,20 @@ fill() {
 		CREATE EXTENSION pg_prewarm;
 		CREATE TABLE states (n serial PRIMARY KEY, state text);
 		$(copy_states states changing "$size")
+		ANALYZE states;
 		BEGIN;
 		TRUNCATE snapshot_store;
-		SELECT count(snapshot_save('order-' || md5(n::text), 1, 1, state::json)) FROM states \\g /dev/null
-		WITH saved AS MATERIALIZED (SELECT row_number() OVER () AS n, * FROM snapshot_store)
-		INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
-		SELECT 'order-' || md5(i::text), slot, state_schema_version, sequence_number, created_at, state
-		FROM generate_series(101, $streams) AS i JOIN saved ON n = 1 + i % 100;
+		DO \$\$
+		BEGIN
+			FOR n0 IN 1..$streams BY 1000 LOOP
+				PERFORM count(*) FROM (
+					SELECT array_agg('order-' || md5(i::text)) AS streams, array_agg(1::bigint) AS ones,
+						array_agg(state::json) AS states
+					FROM generate_series(n0, least(n0 + 999, $streams)) AS i JOIN states ON n = 1 + i % 100
+				) AS a, snapshot_save_many(a.streams, a.ones, a.ones, a.states);
+			END LOOP;
+		END
+		\$\$;
 		COMMIT;
 	SQL
 }
