@@ -99,6 +99,8 @@ table_direct_scan_next(TableScan *scan, StreamSnapshot *snapshot)
 				snapshot->state_size = snapshot->kind == STATE_MISSING ? 0 :
 					toast_datum_size(snapshot->state);
 			snapshot->header.tid = scan->row->tts_tid;
+			snapshot->header.has_short_id = !scan->row->tts_isnull[Anum_stream_id - 1] &&
+				VARATT_IS_SHORT(DatumGetPointer(scan->row->tts_values[Anum_stream_id - 1]));
 			return true;
 		}
 	}
@@ -228,6 +230,21 @@ direct_insert(const StoreTable *table, const StreamSnapshot *snapshot)
 	return inserted ? WRITE_DONE : table_sql_insert(table, snapshot);
 }
 
+/*
+ * The stream's name as INSERT ... SELECT has stored it, though the column is
+ * PLAIN: with a short header.  The other form would be a change of the key.
+ */
+static Datum
+form_short_id(const text *stream_id)
+{
+	int			size = VARHDRSZ_SHORT + VARSIZE_ANY_EXHDR(stream_id);
+	text	   *formed = palloc(size);
+
+	SET_VARSIZE_SHORT(formed, size);
+	memcpy(VARDATA_SHORT(formed), VARDATA_ANY(stream_id), size - VARHDRSZ_SHORT);
+	return PointerGetDatum(formed);
+}
+
 static WriteResult
 direct_update(const StoreTable *table, const SnapshotHeader *row,
 			  const StreamSnapshot *snapshot)
@@ -239,6 +256,8 @@ direct_update(const StoreTable *table, const SnapshotHeader *row,
 	TU_UpdateIndexes update_indexes;
 	TM_Result	result;
 
+	if (row->has_short_id)
+		slot->tts_values[Anum_stream_id - 1] = form_short_id(snapshot->stream_id);
 	CheckCmdReplicaIdentity(table->relation, CMD_UPDATE);
 	result = table_tuple_update(table->relation, &tid, slot,
 								GetCurrentCommandId(true), 0,

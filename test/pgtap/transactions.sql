@@ -1,6 +1,6 @@
 -- Transactions: a save is part of the transaction that calls it, at every isolation level. This file commits; it
 -- keeps to streams whose names begin with "transactions/" and removes them at the end.
-SELECT plan(87);
+SELECT plan(88);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -193,6 +193,14 @@ END
 $$;
 CALL pg_temp.overwrite('short name', 100, NULL) \gset short_
 SELECT cmp_ok(:short_hot, '>=', 90, 'overwriting a stream in 100 transactions is a HOT update');
+-- Of a short text, INSERT ... SELECT stores another form than a parameter has.
+INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
+SELECT 'transactions/inserted ' || n, 0, 1, 0, now(), '0' FROM generate_series(1, 20) AS n;
+BEGIN;
+SELECT pg_stat_get_xact_tuples_hot_updated('snapshot_store'::regclass) AS hot_before \gset
+SELECT count(snapshot_save('transactions/inserted ' || n, 1, 1, '1')) FROM generate_series(1, 20) AS n \g /dev/null
+SELECT is(pg_stat_get_xact_tuples_hot_updated('snapshot_store'::regclass) - :hot_before, 20::bigint, 'and after INSERT ... SELECT');
+COMMIT;
 SELECT repeat('x', 2000 - length('transactions/')) AS name \gset long_
 CALL pg_temp.overwrite(:'long_name', 100, NULL) \gset long_
 SELECT cmp_ok(:long_hot, '>=', 60,
