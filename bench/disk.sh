@@ -19,10 +19,11 @@ churn() {
 	psql -Xqc "DROP DATABASE $1"
 }
 
-# vacuum CONTENDER: as autovacuum would, TOAST by itself.
+# vacuum CONTENDER: as autovacuum would, TOAST by itself. What a session has done is counted when it has ended.
 vacuum() {
+	until [ "$(psql -XAtc "SELECT count(*) FROM pg_stat_activity WHERE datname = '$1'")" = 0 ]; do sleep 0.01; done
 	psql -Xq -v ON_ERROR_STOP=1 -d "$1" <<-'END'
-		SELECT format('VACUUM %s', c.oid::regclass) FROM pg_stat_all_tables AS s JOIN pg_class AS c ON c.oid = s.relid
+		SELECT format('VACUUM (PROCESS_TOAST false) %s', c.oid::regclass) FROM pg_stat_all_tables AS s JOIN pg_class AS c ON c.oid = s.relid
 		WHERE c.relnamespace IN ('public'::regnamespace, 'pg_toast'::regnamespace) AND c.oid >= 16384
 			AND (n_dead_tup > 50 + 0.2 * greatest(reltuples, 0) OR n_ins_since_vacuum > 1000 + 0.2 * greatest(reltuples, 0))
 		\gexec
@@ -85,7 +86,7 @@ measure_disk() {
 		return
 	fi
 	for size in 0.5 0.8 2 2.4 4.5; do
-		measure_churn $size 1000 50 "${all[@]}"
+		measure_churn "$size" 1000 50 "${all[@]}"
 	done
 	measure_churn 16 400 50 "${all[@]}"
 	measure_churn 2 10000 50 hand ours usual

@@ -92,6 +92,16 @@ typedef struct Content
 	int			size;
 } Content;
 
+/* What a reference to a stretch costs, in bytes, depends on the states. */
+static const int overheads[] = {0, 16};
+
+/* Masked text, and what dictionaries are cut from, by what a reference costs. */
+typedef struct Source
+{
+	Samples		samples;
+	Content		contents[lengthof(overheads)];
+} Source;
+
 /*
  * is_held_out
  *		Is a dictionary tested on this sample, and not trained on it?
@@ -465,16 +475,6 @@ require_memory(void)
 				 errdetail("zstd's trainer would not get %d bytes.", TRAINER_MEMORY)));
 	free(memory);
 }
-
-/* What a reference to a stretch costs, in bytes, depends on the states. */
-static const int overheads[] = {0, 16};
-
-/* Masked text, and what dictionaries are cut from, by what a reference costs. */
-typedef struct Source
-{
-	Samples		samples;
-	Content		contents[lengthof(overheads)];
-} Source;
 
 static void
 prepare_source(struct varlena *const *samples, int count, bool all,

@@ -230,7 +230,7 @@ is($many->query_safe(q{
 		SELECT count(*) FILTER (WHERE snapshot_save('large-' || n, 100 + n, 1, large_state(n))) FROM generate_series(1, 30) AS n,
 			LATERAL snapshot_dictionary_train('large-', max_size => 48000 - 64 * n, level => 19, min_samples => 5) AS d WHERE d.number IS NOT NULL}),
 	'30', 'thirty large dictionaries are used');
-is($many->query_safe(q{SELECT count(*) < 30, sum(total_bytes) BETWEEN 15e6 AND 18e6 FROM pg_backend_memory_contexts WHERE name = 'snapshot_store dictionary'}),
+is($many->query_safe(q{SELECT count(*) < 30, sum(total_bytes) BETWEEN 8e6 AND 18e6 FROM pg_backend_memory_contexts WHERE name = 'snapshot_store dictionary'}),
 	't|t', '... and the session keeps as many as fit into 16 MB');
 
 $_->quit foreach $session, $other, $many;
