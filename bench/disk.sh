@@ -30,22 +30,15 @@ vacuum() {
 	END
 }
 
-# measure_churn SIZE STREAMS ROUNDS CONTENDER...: two of them at a time.
+# measure_churn SIZE STREAMS ROUNDS CONTENDER...: one after another, since a transaction of one keeps all others
+# from removing what is dead.
 measure_churn() {
-	local size=$1 streams=$2 rounds=$3 contender pids=() pid setting
+	local size=$1 streams=$2 rounds=$3 contender setting
 	setting="$(state_name "$size" json), $streams streams, $rounds overwrites of each"
 	shift 3
 	for contender; do
-		if [ ${#pids[@]} = 2 ]; then
-			wait "${pids[0]}"
-			pids=("${pids[1]}")
-		fi
 		show_progress "$setting: $contender"
-		churn "$contender" "$size" "$streams" "$rounds" "$setting" &
-		pids+=($!)
-	done
-	for pid in "${pids[@]}"; do
-		wait "$pid"
+		churn "$contender" "$size" "$streams" "$rounds" "$setting"
 	done
 }
 
