@@ -179,6 +179,7 @@ count_first() {
 
 record_counted() {
 	local i nothing floor='' cost name setting by count
+	local -A input
 	nothing=$(counted 2) # the marks themselves
 	for i in "${!operations[@]}"; do
 		IFS=$'\t' read -r name setting by count <<<"${operations[i]}"
@@ -187,6 +188,9 @@ record_counted() {
 		record "$part" "$name" "$setting" "$by" instructions "$cost"
 		[ "$name" = floor ] ||
 			record "$part" "$name" "$setting" "$by" "beyond the floor" "$((cost - floor))"
+		[ "$name" != input ] || input[$setting]=$cost
+		[[ $name != save* || -z ${input[$setting]:-} ]] ||
+			record "$part" "$name" "$setting" "$by" "beyond the input" "$((cost - input[$setting]))"
 	done
 }
 
