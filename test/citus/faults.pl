@@ -202,12 +202,13 @@ sub stop_writers
 require IO::Select;
 make_database('snapshot_store_test');
 my $main = $$;
+my $reconfigured;
 END
 {
 	local $?;
 	if ($main && $$ == $main)
 	{
-		reconfigure('RESET');
+		reconfigure('RESET') if $reconfigured;
 		drop_database();
 	}
 }
@@ -274,6 +275,7 @@ sub compare
 	return (join("\n", @wrong), join("\n", @torn));
 }
 
+$reconfigured = 1;
 reconfigure('SET');
 foreach my $death (1 .. $deaths)
 {

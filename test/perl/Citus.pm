@@ -115,9 +115,10 @@ sub drop_database
 			$inside->disconnect;
 		}
 		# A daemon of Citus that waits for another node does not go at once.
-		foreach (1 .. 10)
+		foreach my $attempt (1 .. 10)
 		{
 			last if eval { $session->do("DROP DATABASE IF EXISTS $database WITH (FORCE)") };
+			die $@ if $attempt == 10;
 		}
 		$session->disconnect;
 	}
