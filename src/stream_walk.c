@@ -201,8 +201,8 @@ work_in_batches(Oid function, text *prefix, int batch_size,
 		position.slot = next.slot;
 		MemoryContextReset(batch);
 
-		if (more && TimestampDifferenceExceeds(told, GetCurrentTimestamp(),
-											   PROGRESS_SECONDS * 1000))
+		if (more && position.slot != BEFORE_ALL_SLOTS &&
+			TimestampDifferenceExceeds(told, GetCurrentTimestamp(), PROGRESS_SECONDS * 1000))
 		{
 			told = GetCurrentTimestamp();
 			ereport(NOTICE,

@@ -130,6 +130,23 @@ $coordinator->do($fill);
 is(result($coordinator, q{CALL snapshot_purge('', '{7}', batch_size => 100000)}), '620', 'a purge of all in large batches');
 like(result($coordinator, q{BEGIN; CALL snapshot_purge('', '{7}'); COMMIT}), qr/^2D000/, 'a purge in a transaction block is refused');
 $coordinator->do('ROLLBACK');
+# Nothing is told while the table is locked, and nothing done.
+{
+	my ($locker, $purger) = map { session($_) } 0, 1;
+	my @told;
+	local $SIG{__WARN__} = sub { push @told, @_ };
+
+	$purger->do('SET client_min_messages = warning');
+	$purger->do($fill);
+	$purger->do('SET client_min_messages = notice');
+	$locker->do('BEGIN');
+	$locker->do('LOCK TABLE snapshot_store IN ACCESS EXCLUSIVE MODE');
+	$locker->do('SELECT pg_sleep(11); COMMIT', { pg_async => 1 });
+	is(result($purger, q{CALL snapshot_purge('', '{7}', batch_size => 7)}), '600', 'a purge that has to wait');
+	like($told[0], qr/has deleted [1-7] snapshots? up to stream "up-/, '... tells of its progress when there is some');
+	$locker->pg_result;
+	$_->disconnect foreach $locker, $purger;
+}
 like(result($coordinator, q{CALL snapshot_repack('')}), qr/^0A000 |^0$/, 'nothing is packed');
 
 # ---- the plans for what a node itself holds ------------------------------------------------
