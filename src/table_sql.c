@@ -213,14 +213,17 @@ static const StatementText statements[NUM_STATEMENTS] = {
 
 	/*
 	 * Where Citus distributes the table: that the rows are in one shard it sees
-	 * by the names of their streams.  A row that is changed meanwhile stays.
+	 * by the names of their streams.  A row that is changed meanwhile stays; of
+	 * partitions, each has a row in the same place.
 	 */
 	[PURGE_SHARD_ROWS] = {
 		"WITH purged AS MATERIALIZED ("
-		"SELECT kept.ctid AS place" FROM_KEYS
+		"SELECT kept.stream_id AS its_stream, kept.slot AS its_slot, kept.ctid AS place" FROM_KEYS
 		" WHERE kept.stream_id OPERATOR(pg_catalog.=) ANY ($1) AND" TO_BE_PURGED
 		"DELETE FROM %1$s AS kept USING purged"
 		" WHERE kept.stream_id OPERATOR(pg_catalog.=) ANY ($1)"
+		" AND kept.stream_id OPERATOR(pg_catalog.=) purged.its_stream"
+		" AND kept.slot OPERATOR(pg_catalog.=) purged.its_slot"
 		" AND kept.ctid OPERATOR(pg_catalog.=) purged.place",
 		5, {PURGE_TYPES}, true
 	},

@@ -1,7 +1,7 @@
 -- What is done where Citus distributes the table, on a server that only looks like one of Citus: it has what is looked at
 -- of its catalogs, and its function that says in which shard a stream is. test/citus/ tests it on a cluster. This file
 -- commits; it has the database to itself.
-SELECT plan(58);
+SELECT plan(60);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -157,6 +157,20 @@ SELECT is(pg_temp.calls(), '1321', '... and has the commits flushed where the ro
 SELECT is(:'answer'::text, E'NOTICE:  snapshot_purge() has deleted 1 snapshot\n1', '... for the next one');
 SELECT results_eq($$SELECT * FROM snapshot_census('up-')$$,
 	'VALUES (1::bigint, 200::bigint, 200::bigint), (2, 133, 133), (3, 134, 67)', '... and nothing else goes');
+
+-- Each partition has a row in the same place.
+ALTER TABLE snapshot_store RENAME TO put_aside;
+CREATE TABLE snapshot_store (LIKE put_aside INCLUDING CONSTRAINTS, PRIMARY KEY (stream_id, slot)) PARTITION BY LIST (slot);
+CREATE TABLE part_0 PARTITION OF snapshot_store FOR VALUES IN (0);
+CREATE TABLE part_1 PARTITION OF snapshot_store FOR VALUES IN (1);
+INSERT INTO pg_catalog.pg_dist_partition VALUES ('snapshot_store');
+INSERT INTO snapshot_store (stream_id, slot, state_schema_version, sequence_number, created_at, state)
+SELECT 'p-1', slot, slot + 1, 1, '2024-01-01', '1' FROM generate_series(0, 1) AS slot;
+\set answer `psql -XqAt -c "CALL snapshot_purge('p-', '{1}')" 2>&1`
+SELECT is(:'answer'::text, E'NOTICE:  snapshot_purge() has deleted 1 snapshot\n1', 'a purge of a table of partitions');
+SELECT is(pg_temp.kept(), 'p-1/0 v1 n1', '... leaves the other ones their rows');
+DROP TABLE snapshot_store;
+ALTER TABLE put_aside RENAME TO snapshot_store;
 
 -- Stopped at the last of three shards, which are listed in their order.
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a shard that is away'; END $$;
