@@ -1,6 +1,9 @@
 /*
  * citus.c
- *		All that concerns Citus, which spreads the rows of a table over nodes.
+ *		What is different where Citus spreads the rows of a table over nodes.
+ *
+ * The statements about a stream, or a batch of a purge, are with their like in
+ * table_sql.c.
  *
  * Every statement goes to the table, never to a shard, so that Citus's own
  * locks hold while shards move.  It must be able to plan what concerns many
@@ -53,7 +56,10 @@ SQL_FUNCTION(snapshot_ensure_durable);
 #define Anum_local_group_groupid		1
 #define Anum_node_nodeid				1
 #define Anum_placement_shardid			2
+#define Anum_placement_shardstate		3
 #define Anum_placement_groupid			5
+
+#define SHARD_STATE_ACTIVE	1
 
 /* How large a kept plan may become, in bytes: some 90 shards. */
 #define MAX_PLAN_SIZE	(4 * 1024 * 1024)
@@ -67,6 +73,16 @@ find_catalog(const char *name)
 	return get_relname_relid(name, PG_CATALOG_NAMESPACE);
 }
 
+static Relation
+open_catalog(const char *name)
+{
+	Oid			oid = find_catalog(name);
+
+	if (!OidIsValid(oid))
+		elog(ERROR, "Citus has no catalog \"%s\"", name);
+	return table_open(oid, AccessShareLock);
+}
+
 /* Is the server one of Citus? */
 bool
 runs_citus(void)
@@ -78,7 +94,7 @@ runs_citus(void)
 static bool
 is_known(Oid relation)
 {
-	Relation	catalog = table_open(find_catalog(CATALOG_OF_TABLES), AccessShareLock);
+	Relation	catalog = open_catalog(CATALOG_OF_TABLES);
 	ScanKeyData key;
 	SysScanDesc scan;
 	bool		found;
@@ -190,24 +206,33 @@ citus_distributes(Relation relation)
 }
 
 /*
- * citus_returning
- *		The end of a statement that writes a row wherever that is, which has the
- *		commit there flushed: this node's synchronous_commit is not that one's.
- *		It returns where that is.
- *
- * Before 1.1 there is no function for it.
+ * The function that is called where the rows are, with its schema; NULL before
+ * 1.1, which has none.
  */
-const char *
-citus_returning(Oid schema)
+static const char *
+find_function(Oid schema)
 {
 	char	   *schema_name = get_namespace_name(schema);
 	List	   *name = list_make2(makeString(schema_name), makeString(pstrdup("snapshot_ensure_durable")));
 	const Oid	types[] = {INT2OID};
 
 	if (!OidIsValid(LookupFuncName(name, lengthof(types), types, true)))
-		return "";
-	return psprintf(" RETURNING %s.snapshot_ensure_durable(slot)",
-					quote_identifier(schema_name));
+		return NULL;
+	return psprintf("%s.snapshot_ensure_durable", quote_identifier(schema_name));
+}
+
+/*
+ * citus_returning
+ *		The end of a statement that writes a row wherever that is, which has the
+ *		commit there flushed: this node's synchronous_commit is not that one's.
+ *		It returns where that is.
+ */
+const char *
+citus_returning(Oid schema)
+{
+	const char *function = find_function(schema);
+
+	return function == NULL ? "" : psprintf(" RETURNING %s(slot)", function);
 }
 
 /*
@@ -216,96 +241,30 @@ citus_returning(Oid schema)
  * Has the commit flushed, like a save, and returns the group of this node, if
  * it is one of Citus and has metadata.  For rows that Citus writes.  It is
  * declared immutable, since Citus sends no other function to where the rows are;
- * that of a column is evaluated for each row.
+ * that of a column is evaluated for each row.  A transaction that writes looks
+ * the group up once.
  */
 Datum
 snapshot_ensure_durable(PG_FUNCTION_ARGS)
 {
-	int32		node;
+	static FullTransactionId looked_up;
+	static bool has_metadata;
+	static int32 group;
+	FullTransactionId current = GetTopFullTransactionIdIfAny();
 
 	ensure_durable_commit();
-	if (!read_first(CATALOG_OF_NODES, Anum_node_nodeid, &node))
+	if (!FullTransactionIdIsValid(current) ||
+		!FullTransactionIdEquals(current, looked_up))
+	{
+		int32		node;
+
+		has_metadata = read_first(CATALOG_OF_NODES, Anum_node_nodeid, &node);
+		group = local_group();
+		looked_up = current;
+	}
+	if (!has_metadata)
 		PG_RETURN_NULL();
-	PG_RETURN_INT32(local_group());
-}
-
-/* The shard that has the stream.  Called with SPI connected. */
-static int64
-find_shard(Oid relation, Datum stream_id)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {REGCLASSOID, TEXTOID};
-	Datum		values[] = {ObjectIdGetDatum(relation), stream_id};
-	bool		isnull;
-
-	if (plan == NULL)
-	{
-		SPIPlanPtr	prepared = SPI_prepare("SELECT pg_catalog.get_shard_id_for_distribution_column($1, $2)",
-										   lengthof(types), types);
-
-		if (prepared == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(prepared);
-		plan = prepared;
-	}
-	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "no shard was found");
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-/* Is the shard on that node? */
-static bool
-is_placed(int64 shard, int32 group)
-{
-	Relation	catalog = table_open(find_catalog(CATALOG_OF_PLACEMENTS), AccessShareLock);
-	Oid			index = find_catalog(INDEX_OF_PLACEMENTS);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	ScanKeyInit(&key, Anum_placement_shardid, BTEqualStrategyNumber,
-				F_INT8EQ, Int64GetDatum(shard));
-	scan = systable_beginscan(catalog, index, OidIsValid(index), NULL, 1, &key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-
-		found = group == DatumGetInt32(heap_getattr(tuple, Anum_placement_groupid,
-													RelationGetDescr(catalog), &isnull));
-	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return found;
-}
-
-/*
- * citus_verify_place
- *		Has what citus_returning is the end of written where the stream is now?
- *
- * A worker's transaction that has read from a shard that has moved since
- * writes to where it was, since Citus has a connection for it, and that is
- * lost.  Having written, it holds Citus's lock on where the shard is.  (The
- * coordinator does not do that: there a shard that moves is a new placement.)
- * Called with SPI connected.
- */
-void
-citus_verify_place(const StoreTable *table, Datum stream_id, SPITupleTable *rows)
-{
-	Datum		group;
-	bool		isnull;
-
-	if (rows == NULL || rows->numvals == 0 || local_group() == COORDINATOR_GROUP)
-		return;
-	group = SPI_getbinval(rows->vals[0], rows->tupdesc, 1, &isnull);
-	if (!isnull &&
-		!is_placed(find_shard(RelationGetRelid(table->relation), stream_id),
-				   DatumGetInt32(group)))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("stream \"%s\" has moved to another node since the transaction read it",
-						TextDatumGetCString(stream_id)),
-				 errhint("Repeat the transaction.")));
+	PG_RETURN_INT32(group);
 }
 
 /* In a plan that has parallel workers, Citus cannot reach other nodes. */
@@ -342,9 +301,7 @@ citus_bound_plan(CachedPlan *plan)
 		plan->is_valid = false;
 }
 
-/* ---- upkeep ------------------------------------------------------------ */
-
-#define IN_PREFIX	" stream_id OPERATOR(pg_catalog.^@) $1"
+/* ---- statements --------------------------------------------------------- */
 
 /* Run a statement with the table's name put in, planned for its parameters. */
 static SPIPlanPtr
@@ -369,6 +326,136 @@ execute(const StoreTable *table, const char *text, int count, Oid *types,
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 }
+
+/* ---- where what was done was done ---------------------------------------- */
+
+/* Ask the node where the transaction finds the stream for its group; NULL before 1.1. */
+static SPITupleTable *
+ask_place(const StoreTable *table, Datum stream_id)
+{
+	const char *function = find_function(RelationGetNamespace(table->relation));
+	Oid			types[] = {TEXTOID};
+
+	if (function == NULL)
+		return NULL;
+	execute(table,
+			psprintf("SELECT %s(pg_catalog.count(*)::pg_catalog.int2) FROM %%s"
+					 " WHERE stream_id OPERATOR(pg_catalog.=) $1", function),
+			lengthof(types), types, &stream_id, NULL);
+	return SPI_tuptable;
+}
+
+/*
+ * The shard that has the stream.  Called with SPI connected.
+ *
+ * Citus tells that to who may read the whole table; whoever may read the
+ * columns may know it, too.
+ */
+static int64
+find_shard(Relation relation, Datum stream_id)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {REGCLASSOID, TEXTOID};
+	Datum		values[] = {ObjectIdGetDatum(RelationGetRelid(relation)), stream_id};
+	Oid			user;
+	int			context;
+	int			result;
+	Datum		shard;
+	bool		isnull;
+
+	if (plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare("SELECT pg_catalog.get_shard_id_for_distribution_column($1, $2)",
+										   lengthof(types), types);
+
+		if (prepared == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(prepared);
+		plan = prepared;
+	}
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(relation->rd_rel->relowner,
+						   context | SECURITY_LOCAL_USERID_CHANGE);
+	result = SPI_execute_plan(plan, values, NULL, true, 1);
+	SetUserIdAndSecContext(user, context);
+	if (result != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	shard = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (isnull || DatumGetInt64(shard) == 0)
+		elog(ERROR, "Citus knows no shard for stream \"%s\"", TextDatumGetCString(stream_id));
+	return DatumGetInt64(shard);
+}
+
+/* Is the shard on that node? */
+static bool
+is_placed(int64 shard, int32 group)
+{
+	Relation	catalog = open_catalog(CATALOG_OF_PLACEMENTS);
+	Oid			index = find_catalog(INDEX_OF_PLACEMENTS);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&key, Anum_placement_shardid, BTEqualStrategyNumber,
+				F_INT8EQ, Int64GetDatum(shard));
+	scan = systable_beginscan(catalog, index, OidIsValid(index), NULL, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TupleDesc	desc = RelationGetDescr(catalog);
+		bool		isnull;
+
+		found = DatumGetInt32(heap_getattr(tuple, Anum_placement_groupid, desc, &isnull)) == group &&
+			DatumGetInt32(heap_getattr(tuple, Anum_placement_shardstate, desc, &isnull)) == SHARD_STATE_ACTIVE;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/*
+ * citus_verify_place
+ *		Was that where the stream is now which a statement has written, or, if rows
+ *		are none, read?
+ *
+ * A worker's transaction that has read from a shard that has moved since goes
+ * on where it was, since Citus has a connection for it: what it writes there is
+ * lost, and what it finds there is old.  Having executed what writes, if no row,
+ * it holds Citus's lock on where the shard is.  (The coordinator does not do
+ * that: there a shard that moves is a new placement.)
+ */
+void
+citus_verify_place(const StoreTable *table, Datum stream_id, SPITupleTable *rows)
+{
+	if (local_group() == COORDINATOR_GROUP)
+		return;
+	SPI_connect();
+	if (rows == NULL || rows->numvals == 0)
+		rows = ask_place(table, stream_id);
+	if (rows != NULL)
+	{
+		bool		isnull;
+		Datum		group = SPI_getbinval(rows->vals[0], rows->tupdesc, 1, &isnull);
+
+		if (isnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the node of Citus that has stream \"%s\" has no metadata",
+							TextDatumGetCString(stream_id)),
+					 errhint("Connect to the coordinator. There, start_metadata_sync_to_node() tells that node.")));
+		if (!is_placed(find_shard(table->relation, stream_id), DatumGetInt32(group)))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("stream \"%s\" has moved to another node since the transaction read it",
+							TextDatumGetCString(stream_id)),
+					 errhint("Repeat the transaction.")));
+	}
+	SPI_finish();
+}
+
+/* ---- upkeep ------------------------------------------------------------ */
+
+#define IN_PREFIX	" stream_id OPERATOR(pg_catalog.^@) $1"
 
 /*
  * citus_census

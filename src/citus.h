@@ -1,6 +1,6 @@
 /*
  * citus.h
- *		All that concerns Citus.
+ *		What is different where Citus spreads the table over nodes.
  */
 #ifndef SNAPSHOT_STORE_CITUS_H
 #define SNAPSHOT_STORE_CITUS_H

@@ -15,6 +15,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "citus.h"
 #include "dictionary.h"
 #include "durability.h"
 #include "relation.h"
@@ -327,8 +328,13 @@ save(const StoreTable *table, StreamSnapshot *snapshot, bool replace)
 	if (stored)
 		count_stored(snapshot);
 	else
+	{
+		/* A save that wrote nothing has not been asked yet where that was. */
+		if (table->access->distributed)
+			citus_verify_place(table, PointerGetDatum(snapshot->stream_id), NULL);
 		count_for_stream(refused ? SAVES_SUPPRESSED :
 						 refusal(&snapshot->header, &rows), snapshot->stream_id);
+	}
 	return stored;
 }
 

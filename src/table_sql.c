@@ -108,6 +108,7 @@ typedef struct StatementText
 	int			nparameters;
 	Oid			types[MAX_PARAMETERS];
 	bool		must_survive;	/* is it all of a save or a deletion? */
+	bool		of_stream;		/* ... of the stream $1 */
 } StatementText;
 
 static const StatementText statements[NUM_STATEMENTS] = {
@@ -139,7 +140,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 	[INSERT_ROW] = {
 		ROW_INSERT "DO NOTHING",
-		8, {ROW_TYPES}, true
+		8, {ROW_TYPES}, true, true
 	},
 
 	/*
@@ -160,14 +161,14 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"ELSE $12 OR (kept.state_schema_version OPERATOR(pg_catalog.=) $9"
 		" AND kept.sequence_number OPERATOR(pg_catalog.=) $10"
 		" AND kept.created_at OPERATOR(pg_catalog.=) $11) END",
-		13, {ROW_TYPES, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, BOOLOID}, true
+		13, {ROW_TYPES, INT8OID, INT8OID, TIMESTAMPTZOID, BOOLOID, BOOLOID}, true, true
 	},
 	[UPDATE_ROW] = {
 		"UPDATE %1$s SET slot = $2, state_schema_version = $3, "
 		"sequence_number = $4, created_at = $5, state = $6, "
 		"state_bytea = $7, metadata = $8 "
 		"WHERE " SAME_ROW("$9", "$10", "$11", "$12"),
-		12, {ROW_TYPES, SAME_ROW_TYPES}, true
+		12, {ROW_TYPES, SAME_ROW_TYPES}, true, true
 	},
 	[COPY_ROW] = {
 		"INSERT INTO %1$s (" ROW_COLUMNS ") "
@@ -192,7 +193,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" AND ($3 IS NULL OR created_at OPERATOR(pg_catalog.<=) $3)"
 		" AND ($4 IS NULL OR sequence_number OPERATOR(pg_catalog.>=) $4)"
 		" AND ($5 IS NULL OR created_at OPERATOR(pg_catalog.>=) $5)",
-		5, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}, true
+		5, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}, true, true
 	},
 	[WALK_KEY] = {
 		"SELECT stream_id::pg_catalog.text, slot::pg_catalog.int2, "
@@ -432,7 +433,11 @@ execute(const StoreTable *table, Statement statement,
 	int			nest_level = 0;
 	int			result;
 
-	/* What concerns this node's shards Citus plans when it is run. */
+	/*
+	 * What concerns this node's shards Citus plans when it is run.  (So do the
+	 * users' triggers; a setting that they make up to the end of the transaction
+	 * ends here.)
+	 */
 	if (distributed)
 		nest_level = begin_by_index();
 	result = SPI_execute_plan(plan, values, nulls, read_only, max_rows);
@@ -454,9 +459,8 @@ write_rows(const StoreTable *table, Statement statement,
 	execute(table, statement, values, nulls, false, 0);
 	nrows = SPI_processed;
 
-	/* A purge, of the streams in an array, has read nothing before. */
-	if (table->access->distributed && statements[statement].must_survive &&
-		statements[statement].types[0] == TEXTOID)
+	/* A purge has read nothing before. */
+	if (table->access->distributed && statements[statement].of_stream)
 		citus_verify_place(table, values[0], SPI_tuptable);
 	SPI_finish();
 	return nrows;

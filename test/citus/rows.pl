@@ -32,6 +32,12 @@ is(result($coordinator, q{SELECT snapshot_save('s-1', 1, 1, '1')}), '1', 'a tabl
 	$coordinator->do("SELECT stop_metadata_sync_to_node('$host', $port)");
 	is(result($worker, q{SELECT snapshot_save('s-1', 2, 1, '2')}), $unknown, 'a worker without metadata: nothing is saved');
 	is(result($worker, $load_at_worker), $unknown, '... nor loaded');
+	my $stream = one(qq{SELECT 's-' || n FROM generate_series(1, 100) AS n
+		JOIN pg_dist_placement AS p ON p.shardid = get_shard_id_for_distribution_column('snapshot_store', 's-' || n)
+		JOIN pg_dist_node AS d USING (groupid) WHERE nodeport = $port LIMIT 1});
+	is(result(session(2), "SELECT snapshot_save('$stream', 2, 1, '2')"), qq{55000 the node of Citus that has stream "$stream" has no metadata},
+		'... nor saved to it by another worker');
+	is(result($coordinator, "SELECT snapshot_save('$stream', 2, 1, '2')"), '1', '... but by the coordinator');
 	$coordinator->do("SELECT start_metadata_sync_to_node('$host', $port)");
 	is(result($worker, $load_at_worker), '1', 'with metadata it loads again');
 	is(result($worker, q{SELECT snapshot_save('s-1', 2, 1, '2')}), '1', '... and saves');
@@ -167,6 +173,17 @@ like(result($coordinator, q{CALL snapshot_repack('')}), qr/^0A000 |^0$/, 'nothin
 		'many saves in a session');
 	cmp_ok(result($sessions[0], q{SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name = 'CachedPlan'}), '<', 3e7,
 		'... do not fill its memory with plans');
+
+	# Citus tells the shard to who may read the whole table.
+	$coordinator->do($_) foreach 'DROP ROLE IF EXISTS snapshot_test_columns', 'CREATE ROLE snapshot_test_columns',
+		q{GRANT SELECT (stream_id, slot, state_schema_version, sequence_number, created_at, state, state_bytea, metadata),
+		INSERT, UPDATE, DELETE ON snapshot_store TO snapshot_test_columns};
+	$sessions[0]->do('SET ROLE snapshot_test_columns');
+	is(result($sessions[0], "SELECT snapshot_save('$streams[0]', 1002, 1, '1')"), '1', 'who may read the columns alone saves');
+	is(result($sessions[0], "SELECT snapshot_delete('$streams[0]')"), '1', '... and deletes');
+	is(result($sessions[0], "SELECT snapshot_delete('$streams[0]')"), '0', '... what is there');
+	$sessions[0]->do('RESET ROLE');
+	$coordinator->do("$_ snapshot_test_columns") foreach 'DROP OWNED BY', 'DROP ROLE';
 	$_->disconnect foreach @sessions;
 	$coordinator->do(q{DELETE FROM snapshot_store WHERE stream_id ^@ 'p-'});
 }
@@ -247,7 +264,7 @@ is(result($coordinator, q{SELECT snapshot_save('beside', 1, 1, '1'), (SELECT cou
 # Citus would write to where it has read, also where that is no longer the shard's place.
 SKIP:
 {
-	skip 'there are less than three workers', 12 if @nodes < 4;
+	skip 'there are less than three workers', 14 if @nodes < 4;
 	my ($from, $to) = @nodes[2, 3];
 	my ($stream, $shard) = $coordinator->selectrow_array(q{SELECT 'moved-' || n, p.shardid FROM generate_series(1, 100) AS s (n)
 		JOIN pg_dist_placement AS p ON p.shardid = get_shard_id_for_distribution_column('snapshot_store', 'moved-' || s.n)
@@ -269,6 +286,25 @@ SKIP:
 		is(result($session, "SELECT $call"), $expected, "... $call there then " . ($expected eq '1' ? 'writes' : 'is refused'));
 		$expected eq '1' ? $session->commit : $session->rollback;
 		is(one("SELECT sequence_number FROM snapshot_info('$stream')"), $expected eq '1' ? $before + 1 : $before, '... and this is what is kept');
+		$coordinator->do('CALL citus_cleanup_orphaned_resources()');
+		($from, $to) = ($to, $from);
+		$session->disconnect;
+	}
+
+	# What another has done to the stream where it is now is seen by what writes nothing, too.
+	foreach my $case ([ "snapshot_delete('$stream')", "snapshot_save('$stream', 5, 1, '5')", "snapshot_delete('$stream')" ],
+		[ "snapshot_save('$stream', 6, 1, '6')", "snapshot_delete('$stream')", "snapshot_save('$stream', 4, 1, '4')" ])
+	{
+		my ($before, $meanwhile, $call) = @$case;
+		my $session = session(1);
+
+		$coordinator->do("SELECT $before");
+		$session->begin_work;
+		$session->do("SELECT FROM snapshot_load('$stream', '{1}')");
+		$coordinator->do("SELECT citus_move_shard_placement($shard, ?, ?, ?, ?, 'block_writes')", undef, map { @$_{qw(host port)} } $from, $to);
+		$coordinator->do("SELECT $meanwhile");
+		is(result($session, "SELECT $call"), $moved, "after $before and a move, a $meanwhile is not missed by $call");
+		$session->rollback;
 		$coordinator->do('CALL citus_cleanup_orphaned_resources()');
 		($from, $to) = ($to, $from);
 		$session->disconnect;

@@ -1,7 +1,7 @@
 -- What is done where Citus distributes the table, on a server that only looks like one of Citus: it has what is looked at
 -- of its catalogs, and its function that says in which shard a stream is. test/citus/ tests it on a cluster. This file
 -- commits; it has the database to itself.
-SELECT plan(60);
+SELECT plan(71);
 
 \setenv PGHOST :HOST
 \setenv PGPORT :PORT
@@ -10,6 +10,7 @@ SELECT plan(60);
 
 SET client_min_messages = warning;
 TRUNCATE snapshot_store;
+DROP ROLE IF EXISTS snapshot_test_columns;
 
 -- The error that a command raises, as "SQLSTATE message", or the one value that it returns.
 CREATE FUNCTION pg_temp.result_of(command text) RETURNS text LANGUAGE plpgsql
@@ -70,7 +71,14 @@ SELECT is(pg_temp.result_of($$SELECT snapshot_save('s-1', 2, 1, '2')$$), 'true',
 
 INSERT INTO pg_catalog.pg_dist_partition VALUES ('snapshot_store');
 CREATE FUNCTION pg_catalog.get_shard_id_for_distribution_column(relation regclass, stream text) RETURNS bigint
-	LANGUAGE sql IMMUTABLE AS $$ SELECT length(stream)::bigint % 3 $$;
+	LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF NOT has_table_privilege(relation, 'SELECT') THEN
+		RAISE EXCEPTION insufficient_privilege USING MESSAGE = 'the shard is not for ' || current_user;
+	END IF;
+	RETURN CASE stream WHEN 's-none' THEN NULL WHEN 's-lost' THEN 0 ELSE 100 + length(stream) % 3 END;
+END
+$$;
 SELECT pg_temp.tell();
 SELECT is(pg_temp.result_of($$SELECT snapshot_save('s-1', 3, 1, '3')$$), 'true', 'a save to a distributed table');
 SELECT is(pg_temp.result_of($$SELECT snapshot_save('s-1', 2, 1, '2')$$), 'false', 'an older one');
@@ -90,19 +98,44 @@ SELECT is(pg_temp.kept(), 's-1/0 v1 n9; s-3/0 v2 n1', '... and what is left');
 -- A worker looks where it has written. This one, the group 2, is the only one here.
 CREATE TABLE pg_catalog.pg_dist_node (nodeid integer);
 CREATE TABLE pg_catalog.pg_dist_placement (placementid bigint, shardid bigint, shardstate integer, shardlength bigint, groupid integer);
-INSERT INTO pg_catalog.pg_dist_placement VALUES (1, 0, 1, 0, 3), (2, 0, 1, 0, 2), (3, 1, 1, 0, 3), (4, 2, 1, 0, 3);
+INSERT INTO pg_catalog.pg_dist_placement VALUES (1, 100, 1, 0, 3), (2, 100, 1, 0, 2), (3, 101, 1, 0, 3), (4, 102, 4, 0, 2);
 SELECT is(snapshot_ensure_durable(1::smallint), NULL, 'a server with no node');
 INSERT INTO pg_catalog.pg_dist_node VALUES (1);
 SELECT is(snapshot_ensure_durable(1::smallint), 0, 'a coordinator');
 SELECT is(pg_temp.result_of($$SELECT snapshot_save('s-10', 1, 1, '1')$$), 'true', '... does not look where it has written');
+SELECT is(pg_temp.result_of($$SELECT snapshot_delete('s-11')$$), '0', '... nor where nothing was to be deleted');
 UPDATE pg_catalog.pg_dist_local_group SET groupid = 2;
 SELECT pg_temp.tell();
 SELECT is(pg_temp.result_of(command), expected, format('on a worker: %s', command))
 FROM (VALUES ('SELECT snapshot_save(''s-1'', 10, 1, ''10'')', 'true'),
 			 ('SELECT snapshot_save(''s-10'', 2, 1, ''2'')', '40001 stream "s-10" has moved to another node since the transaction read it'),
 			 ('SELECT snapshot_delete(''s-10'')', '40001 stream "s-10" has moved to another node since the transaction read it'),
-			 ('SELECT snapshot_delete(''s-11'')', '0'),
+			 ('SELECT snapshot_save(''s-100'', 1, 1, ''1'')', '40001 stream "s-100" has moved to another node since the transaction read it'),
+			 ('SELECT snapshot_save(''s-none'', 1, 1, ''1'')', 'XX000 Citus knows no shard for stream "s-none"'),
+			 ('SELECT snapshot_save(''s-lost'', 1, 1, ''1'')', 'XX000 Citus knows no shard for stream "s-lost"'),
+			 -- What writes nothing, too
+			 ('SELECT snapshot_save(''s-1'', 9, 1, ''9'')', 'false'),
+			 ('SELECT snapshot_save(''s-10'', 0, 1, ''0'')', '40001 stream "s-10" has moved to another node since the transaction read it'),
+			 ('SELECT stored FROM snapshot_save_many(''{s-10}'', ''{0}'', ''{1}'', ''{0}'')', '40001 stream "s-10" has moved to another node since the transaction read it'),
+			 ('SELECT snapshot_delete(''s-9'')', '0'),
+			 ('SELECT snapshot_delete(''s-11'')', '40001 stream "s-11" has moved to another node since the transaction read it'),
 			 ('SELECT sequence_number FROM snapshot_load(''s-10'', ''{1}'')', '1')) AS v (command, expected);
+DELETE FROM pg_catalog.pg_dist_node;
+SELECT is(pg_temp.result_of($$SELECT snapshot_save('s-1', 11, 1, '11')$$), '55000 the node of Citus that has stream "s-1" has no metadata',
+		  '... and the node where it writes must know which it is');
+INSERT INTO pg_catalog.pg_dist_node VALUES (1);
+CREATE ROLE snapshot_test_columns;
+GRANT SELECT (stream_id, slot, state_schema_version, sequence_number, created_at, state, state_bytea, metadata), INSERT, UPDATE, DELETE
+ON snapshot_store TO snapshot_test_columns;
+SET ROLE snapshot_test_columns;
+SELECT snapshot_save('s-1', 11, 1, '11') AS saved, current_user AS saver \gset
+RESET ROLE;
+SELECT is(:'saved' || ' ' || :'saver', 't snapshot_test_columns', '... who may not read the whole table can save');
+DROP OWNED BY snapshot_test_columns;
+DROP ROLE snapshot_test_columns;
+ALTER TABLE pg_catalog.pg_dist_placement RENAME TO pg_dist_placement_away;
+SELECT is(pg_temp.result_of($$SELECT snapshot_save('s-1', 12, 1, '12')$$), 'XX000 Citus has no catalog "pg_dist_placement"', '... another Citus');
+ALTER TABLE pg_catalog.pg_dist_placement_away RENAME TO pg_dist_placement;
 UPDATE pg_catalog.pg_dist_local_group SET groupid = 0;
 DROP TABLE pg_catalog.pg_dist_placement, pg_catalog.pg_dist_node;
 DELETE FROM snapshot_store WHERE stream_id = 's-10';
