@@ -420,9 +420,10 @@ is_placed(int64 shard, int32 group)
  *
  * A worker's transaction that has read from a shard that has moved since goes
  * on where it was, since Citus has a connection for it: what it writes there is
- * lost, and what it finds there is old.  Having executed what writes, if no row,
- * it holds Citus's lock on where the shard is.  (The coordinator does not do
- * that: there a shard that moves is a new placement.)
+ * lost, and what it finds there is old.  Having executed a statement that
+ * writes, if no row, it holds Citus's lock on where the shard is; a save that
+ * only read does not, and may be answered as just before the move.  (The
+ * coordinator does not do that: there a shard that moves is a new placement.)
  */
 void
 citus_verify_place(const StoreTable *table, Datum stream_id, SPITupleTable *rows)
