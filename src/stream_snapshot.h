@@ -32,7 +32,7 @@ typedef struct SnapshotHeader
 	int64		sequence_number;
 	TimestampTz created_at;
 	ItemPointerData tid;		/* of a stored one; only the direct way has it */
-	bool		has_short_id;	/* likewise: its stream_id has a header of 1 byte */
+	bool		has_short_id;	/* likewise: a header of 1 byte */
 } SnapshotHeader;
 
 typedef enum StateKind

@@ -213,9 +213,9 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 
 	/*
-	 * Where Citus distributes the table: that the rows are in one shard it sees
-	 * by the names of their streams.  A row that is changed meanwhile stays; of
-	 * partitions, each has a row in the same place.
+	 * Where Citus distributes the table: that the rows are in one shard it
+	 * sees by the names of their streams.  A row that is changed meanwhile
+	 * stays; of partitions, each has a row in the same place.
 	 */
 	[PURGE_SHARD_ROWS] = {
 		"WITH purged AS MATERIALIZED ("
@@ -434,9 +434,9 @@ execute(const StoreTable *table, Statement statement,
 	int			result;
 
 	/*
-	 * What concerns this node's shards Citus plans when it is run.  (So do the
-	 * users' triggers; a setting that they make up to the end of the transaction
-	 * ends here.)
+	 * What concerns this node's shards Citus plans when it is run.  (So do
+	 * the users' triggers; a setting that they make up to the end of the
+	 * transaction ends here.)
 	 */
 	if (distributed)
 		nest_level = begin_by_index();
