@@ -119,6 +119,12 @@ define_max_state_size(void)
 void
 _PG_init(void)
 {
+	/*
+	 * What the settings' hooks look up shall be in the caches by now: a value
+	 * that cannot be checked, for want of memory, is lost once its setting is
+	 * defined.
+	 */
+	(void) citus_admits_int(NULL, NULL, PGC_S_SESSION);
 	if (!is_defined("snapshot_store.keep"))
 		DefineCustomIntVariable("snapshot_store.keep",
 								"How many snapshots of each of its schema versions a stream keeps.",
