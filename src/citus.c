@@ -210,15 +210,15 @@ citus_distributes(Relation relation)
  * 1.1, which has none.
  */
 static const char *
-find_function(Oid schema)
+find_function(const StoreTable *table)
 {
-	char	   *schema_name = get_namespace_name(schema);
-	List	   *name = list_make2(makeString(schema_name), makeString(pstrdup("snapshot_ensure_durable")));
+	char	   *schema = table_schema_name(table);
+	List	   *name = list_make2(makeString(schema), makeString(pstrdup("snapshot_ensure_durable")));
 	const Oid	types[] = {INT2OID};
 
 	if (!OidIsValid(LookupFuncName(name, lengthof(types), types, true)))
 		return NULL;
-	return psprintf("%s.snapshot_ensure_durable", quote_identifier(schema_name));
+	return psprintf("%s.snapshot_ensure_durable", quote_identifier(schema));
 }
 
 /*
@@ -228,9 +228,9 @@ find_function(Oid schema)
  *		It returns where that is.
  */
 const char *
-citus_returning(Oid schema)
+citus_returning(const StoreTable *table)
 {
-	const char *function = find_function(schema);
+	const char *function = find_function(table);
 
 	return function == NULL ? "" : psprintf(" RETURNING %s(slot)", function);
 }
@@ -307,8 +307,7 @@ citus_bound_plan(CachedPlan *plan)
 static SPIPlanPtr
 prepare(const StoreTable *table, const char *text, int count, Oid *types)
 {
-	char	   *schema = get_namespace_name(RelationGetNamespace(table->relation));
-	SPIPlanPtr	plan = SPI_prepare_cursor(psprintf(text, quote_qualified_identifier(schema, TABLE_NAME)),
+	SPIPlanPtr	plan = SPI_prepare_cursor(psprintf(text, quote_qualified_identifier(table_schema_name(table), TABLE_NAME)),
 										  count, types, CURSOR_OPT_NO_SCROLL);
 
 	if (plan == NULL)
@@ -333,7 +332,7 @@ execute(const StoreTable *table, const char *text, int count, Oid *types,
 static SPITupleTable *
 ask_place(const StoreTable *table, Datum stream_id)
 {
-	const char *function = find_function(RelationGetNamespace(table->relation));
+	const char *function = find_function(table);
 	Oid			types[] = {TEXTOID};
 
 	if (function == NULL)
@@ -549,9 +548,7 @@ citus_outdated(const StoreTable *table, text *prefix,
  */
 struct CitusRows
 {
-	Portal		portal;
-	SPITupleTable *rows;
-	uint64		next;
+	RowCursor	cursor;
 };
 
 #define NUM_LISTED_COLUMNS	3
@@ -565,7 +562,6 @@ CitusRows *
 citus_rows_begin(const StoreTable *table, text *prefix, const BatchWork *work)
 {
 	CitusRows  *rows = palloc0(sizeof(CitusRows));
-	char	   *schema = get_namespace_name(RelationGetNamespace(table->relation));
 	const SnapshotBounds *bounds = work->bounds;
 	Oid			types[] = {TEXTOID, INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
 	Datum		values[] = {
@@ -573,7 +569,7 @@ citus_rows_begin(const StoreTable *table, text *prefix, const BatchWork *work)
 		work->recognized == NULL ? (Datum) 0 : PointerGetDatum(work->recognized->array),
 		TimestampTzGetDatum(bounds->max_created_at),
 		TimestampTzGetDatum(bounds->min_created_at),
-		CStringGetTextDatum(quote_qualified_identifier(schema, TABLE_NAME))
+		CStringGetTextDatum(quote_qualified_identifier(table_schema_name(table), TABLE_NAME))
 	};
 	const char	nulls[] = {
 		' ', work->recognized == NULL ? 'n' : ' ',
@@ -581,18 +577,20 @@ citus_rows_begin(const StoreTable *table, text *prefix, const BatchWork *work)
 		bounds->has_min_created_at ? ' ' : 'n', ' '
 	};
 
-	rows->portal = SPI_cursor_open(NULL,
-								   prepare(table,
-										   "SELECT pg_catalog.get_shard_id_for_distribution_column($5::pg_catalog.regclass, stream_id),"
-										   " stream_id::pg_catalog.text, slot::pg_catalog.int2 FROM %s"
-										   " WHERE" IN_PREFIX
-										   " AND ($2 IS NULL OR state_schema_version OPERATOR(pg_catalog.<>) ALL ($2))"
-										   " AND ($3 IS NULL OR created_at OPERATOR(pg_catalog.<=) $3)"
-										   " AND ($4 IS NULL OR created_at OPERATOR(pg_catalog.>=) $4)"
-										   " ORDER BY 1, 2, 3",
-										   lengthof(types), types),
-								   values, nulls, true);
-	PinPortal(rows->portal);
+	SPIPlanPtr	plan;
+
+	plan = prepare(table,
+				   "SELECT pg_catalog.get_shard_id_for_distribution_column($5::pg_catalog.regclass, stream_id),"
+				   " stream_id::pg_catalog.text, slot::pg_catalog.int2 FROM %s"
+				   " WHERE" IN_PREFIX
+				   " AND ($2 IS NULL OR state_schema_version OPERATOR(pg_catalog.<>) ALL ($2))"
+				   " AND ($3 IS NULL OR created_at OPERATOR(pg_catalog.<=) $3)"
+				   " AND ($4 IS NULL OR created_at OPERATOR(pg_catalog.>=) $4)"
+				   " ORDER BY 1, 2, 3",
+				   lengthof(types), types);
+	rows->cursor.portal = SPI_cursor_open(NULL, plan, values, nulls, true);
+	rows->cursor.fetch = TABLE_WALK_FETCH;
+	PinPortal(rows->cursor.portal);
 	return rows;
 }
 
@@ -603,6 +601,7 @@ citus_rows_begin(const StoreTable *table, text *prefix, const BatchWork *work)
 bool
 citus_rows_next(CitusRows *rows, int batch_size, KeyBatch *keys, KeyPosition *last)
 {
+	RowCursor  *cursor = &rows->cursor;
 	int64		shard = 0;
 
 	for (int count = 0; count < batch_size; count++)
@@ -611,19 +610,9 @@ citus_rows_next(CitusRows *rows, int batch_size, KeyBatch *keys, KeyPosition *la
 		bool		isnull[NUM_LISTED_COLUMNS];
 
 		CHECK_FOR_INTERRUPTS();
-		if (rows->rows == NULL || rows->next == rows->rows->numvals)
-		{
-			MemoryContext caller = CurrentMemoryContext;
-
-			SPI_freetuptable(rows->rows);
-			SPI_cursor_fetch(rows->portal, true, TABLE_WALK_FETCH);
-			MemoryContextSwitchTo(caller);	/* SPI leaves its own */
-			rows->rows = SPI_tuptable;
-			rows->next = 0;
-			if (rows->rows->numvals == 0)
-				return false;
-		}
-		heap_deform_tuple(rows->rows->vals[rows->next], rows->rows->tupdesc,
+		if (!row_cursor_has_next(cursor))
+			return false;
+		heap_deform_tuple(cursor->rows->vals[cursor->next], cursor->rows->tupdesc,
 						  columns, isnull);
 		if (isnull[0] || isnull[1] || isnull[2])
 			table_refuse_null();
@@ -633,7 +622,7 @@ citus_rows_next(CitusRows *rows, int batch_size, KeyBatch *keys, KeyPosition *la
 		last->stream_id = DatumGetTextPCopy(columns[1]);
 		last->slot = DatumGetInt16(columns[2]);
 		key_batch_add(keys, last);
-		rows->next++;
+		cursor->next++;
 	}
 	return true;
 }
@@ -641,8 +630,8 @@ citus_rows_next(CitusRows *rows, int batch_size, KeyBatch *keys, KeyPosition *la
 void
 citus_rows_end(CitusRows *rows)
 {
-	UnpinPortal(rows->portal);
-	SPI_cursor_close(rows->portal);
+	UnpinPortal(rows->cursor.portal);
+	SPI_cursor_close(rows->cursor.portal);
 }
 
 /* ---- settings ---------------------------------------------------------- */

@@ -14,7 +14,7 @@
 
 extern bool runs_citus(void);
 extern bool citus_distributes(Relation relation);
-extern const char *citus_returning(Oid schema);
+extern const char *citus_returning(const StoreTable *table);
 extern void citus_verify_place(const StoreTable *table, Datum stream_id,
 							   SPITupleTable *rows);
 extern void citus_refuse_parallel(void);

@@ -164,12 +164,20 @@ typedef struct KeyPosition
 
 #define BEFORE_ALL_SLOTS	(PG_INT16_MIN - 1)
 
-typedef struct KeyWalk
+/* The rows of a cursor, of which it reads some at a time. */
+typedef struct RowCursor
 {
 	struct PortalData *portal;
-	int			fetch;			/* how many rows it reads at a time */
+	int			fetch;			/* how many */
 	struct SPITupleTable *rows;
-	uint64		next;
+	uint64		next;			/* of these; the caller counts */
+} RowCursor;
+
+extern bool row_cursor_has_next(RowCursor *cursor);
+
+typedef struct KeyWalk
+{
+	RowCursor	cursor;
 	/* the current row, at first the one before; its name is a copy */
 	KeyPosition at;
 	int64		state_schema_version;
@@ -207,6 +215,7 @@ extern void table_read_header(const Datum *values, const bool *isnull,
 extern void table_read_row(const Datum *values, const bool *isnull,
 						   StreamSnapshot *snapshot);
 extern void table_refuse_null(void);
+extern char *table_schema_name(const StoreTable *table);
 extern Datum table_compress_state(Relation relation, AttrNumber column, Datum state);
 
 /* May there be packed states in the table? */

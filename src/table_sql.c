@@ -322,8 +322,8 @@ is_current(CachedPlanSource *source)
 }
 
 /* The table is locked, its schema is not. */
-static char *
-get_schema_name(const StoreTable *table)
+char *
+table_schema_name(const StoreTable *table)
 {
 	char	   *name = get_namespace_name(RelationGetNamespace(table->relation));
 
@@ -353,7 +353,7 @@ prepare(const StatementText *statement, const char *schema, const StoreTable *ta
 					 quote_qualified_identifier(schema, STATE_TYPE_NAME));
 	if (distributed && statement->must_survive)
 		appendStringInfoString(&command,
-							   citus_returning(RelationGetNamespace(table->relation)));
+							   citus_returning(table));
 	plan = SPI_prepare_cursor(command.data, statement->nparameters, types,
 							  distributed ? 0 : CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
@@ -366,7 +366,7 @@ prepare(const StatementText *statement, const char *schema, const StoreTable *ta
 static SPIPlanPtr
 get_plan(const StoreTable *table, Statement statement)
 {
-	char	   *schema = get_schema_name(table);
+	char	   *schema = table_schema_name(table);
 	KeptPlan   *kept = &plans[statement];
 	SPIPlanPtr	plan = NULL;
 
@@ -768,6 +768,23 @@ table_sql_delete(const StoreTable *table, text *stream_id,
 	return write_rows(table, DELETE_ROWS, values, nulls);
 }
 
+/* Is there another row of the cursor?  Reads more if need be. */
+bool
+row_cursor_has_next(RowCursor *cursor)
+{
+	if (cursor->rows == NULL || cursor->next == cursor->rows->numvals)
+	{
+		MemoryContext caller = CurrentMemoryContext;
+
+		SPI_freetuptable(cursor->rows);
+		SPI_cursor_fetch(cursor->portal, true, cursor->fetch);
+		MemoryContextSwitchTo(caller);	/* SPI leaves its own */
+		cursor->rows = SPI_tuptable;
+		cursor->next = 0;
+	}
+	return cursor->rows->numvals > 0;
+}
+
 /* Begin a walk over the keys after a position. */
 void
 table_walk_begin(const StoreTable *table, const KeyPosition *after, int fetch,
@@ -779,11 +796,10 @@ table_walk_begin(const StoreTable *table, const KeyPosition *after, int fetch,
 	SPI_connect();
 	values[0] = PointerGetDatum(after->stream_id);
 	values[1] = Int32GetDatum(after->slot);
-	walk->portal = SPI_cursor_open(NULL, get_plan(table, WALK_KEY),
-								   values, NULL, true);
-	walk->fetch = fetch;
-	walk->rows = NULL;
-	walk->next = 0;
+	walk->cursor.portal = SPI_cursor_open(NULL, get_plan(table, WALK_KEY),
+										  values, NULL, true);
+	walk->cursor.fetch = fetch;
+	walk->cursor.rows = NULL;
 	MemoryContextSwitchTo(caller);
 	walk->at.stream_id = copy_stream_id(after->stream_id);
 	walk->at.slot = after->slot;
@@ -829,26 +845,18 @@ walk_to(KeyWalk *walk, HeapTuple row, TupleDesc desc)
 bool
 table_walk_next(KeyWalk *walk)
 {
-	if (walk->rows == NULL || walk->next == walk->rows->numvals)
-	{
-		MemoryContext caller = CurrentMemoryContext;
+	RowCursor  *cursor = &walk->cursor;
 
-		SPI_freetuptable(walk->rows);
-		SPI_cursor_fetch(walk->portal, true, walk->fetch);
-		MemoryContextSwitchTo(caller);	/* SPI leaves its own */
-		walk->rows = SPI_tuptable;
-		walk->next = 0;
-		if (walk->rows->numvals == 0)
-			return false;
-	}
-	walk_to(walk, walk->rows->vals[walk->next++], walk->rows->tupdesc);
+	if (!row_cursor_has_next(cursor))
+		return false;
+	walk_to(walk, cursor->rows->vals[cursor->next++], cursor->rows->tupdesc);
 	return true;
 }
 
 void
 table_walk_end(KeyWalk *walk)
 {
-	SPI_cursor_close(walk->portal);
+	SPI_cursor_close(walk->cursor.portal);
 	SPI_finish();
 }
 
