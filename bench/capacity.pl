@@ -93,21 +93,18 @@ sub number
 	return sprintf $n >= 10 ? '%.1f' : '%.2f', $n;
 }
 
-# table HEADING ROW...: rows are [ NAME, VALUE... ], or a text on a line of its own.
+# table HEADING ROW...: rows are [ NAME, VALUE... ].
 sub table
 {
-	my ($heading, @rows) = @_;
-	my @lines = map { ref ? [ $_->[0], map { number($_) } @$_[ 1 .. $#$_ ] ] : $_ } $heading, @rows;
+	my @lines = map { [ $_->[0], map { number($_) } @$_[ 1 .. $#$_ ] ] } @_;
 	my @width;
-	for my $line (grep { ref } @lines)
+	for my $line (@lines)
 	{
 		$width[$_] = max($width[$_] // 0, length $line->[$_]) for 0 .. $#$line;
 	}
 	return join '', map {
 		my $line = $_;
-		ref $line
-		  ? sprintf("%-$width[0]s", $line->[0]) . join('', map { sprintf "  %*s", $width[$_], $line->[$_] } 1 .. $#$line) . "\n"
-		  : "$line\n";
+		sprintf("%-$width[0]s", $line->[0]) . join('', map { sprintf "  %*s", $width[$_], $line->[$_] } 1 .. $#$line) . "\n";
 	} @lines;
 }
 
@@ -132,6 +129,13 @@ sub in_batch
 	return $each + ($one - $each) / $o{batch};
 }
 
+# How many of the pages get one or more of so many saves, which go to them at random.
+sub pages_saved_to
+{
+	my ($saves, $pages) = @_;
+	return $pages * (1 - exp(-$saves / $pages));
+}
+
 # What is needed in all, and of each thing the number of servers that have it.
 sub model
 {
@@ -147,8 +151,7 @@ sub model
 	$m{memory} = $o{streams} * ($heap * $busy->($heap) + $toast * $o{hot} + $index * $busy->($index));
 	my $pages = $o{streams} * $heap * $busy->($heap) / $page_bytes;
 
-	# Saves go to these pages at random: so many of them from one checkpoint to the next.
-	$m{images} = $pages * (1 - exp(-$o{saves} * $o{checkpoint} / $pages)) / $o{checkpoint};
+	$m{images} = pages_saved_to($o{saves} * $o{checkpoint}, $pages) / $o{checkpoint};
 	$m{wal_saves} = $o{saves} * in_batch(map { at($o{size}, $counts[1], $contender, $_, 'WAL bytes') } 'save', 'save many 100');
 	$m{wal_images} = $m{images} * image($o{size}, $counts[1], $contender, 'save');
 	$m{wal} = $m{wal_saves} + $m{wal_images};
@@ -251,7 +254,7 @@ sub show_measured
 			[ '  by the formula', map {
 				my $pages = $_ * at(0.8, $_, $contender, 'churn', 'bytes heap') / $page_bytes;
 				my $saves = at(0.8, $_, $contender, 'save', 'calls');
-				$pages * (1 - exp(-$saves / $pages)) / $saves } @counts ],
+				pages_saved_to($saves, $pages) / $saves } @counts ],
 			$row->('table, bytes', 'churn', 'bytes heap'),
 			$row->('index, bytes', 'churn', 'bytes index'),
 			$row->('  above its leaves', 'churn', 'bytes inner'),

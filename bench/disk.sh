@@ -7,18 +7,6 @@
 # shellcheck source=bench/churn.sh
 . bench/churn.sh
 
-# churn CONTENDER SIZE STREAMS ROUNDS SETTING: that many overwrites of each stream.
-churn() {
-	local round
-	make_streams "$1" "$2"
-	for ((round = 1; round <= $4 + 1; round++)); do
-		save_streams "$1" "$3" "$round" "$round"
-		vacuum "$1"
-	done
-	record_disk "$5" "$1"
-	psql -Xqc "DROP DATABASE $1"
-}
-
 # vacuum CONTENDER: as autovacuum would, TOAST by itself. What a session has done is counted when it has ended.
 vacuum() {
 	until [ "$(psql -XAtc "SELECT count(*) FROM pg_stat_activity WHERE datname = '$1'")" = 0 ]; do sleep 0.01; done
@@ -30,15 +18,21 @@ vacuum() {
 	END
 }
 
-# measure_churn SIZE STREAMS ROUNDS CONTENDER...: one after another, since a transaction of one keeps all others
-# from removing what is dead.
+# measure_churn SIZE STREAMS ROUNDS CONTENDER...: that many overwrites of each stream, by one contender after
+# another, since a transaction of one keeps all others from removing what is dead.
 measure_churn() {
-	local size=$1 streams=$2 rounds=$3 contender setting
+	local size=$1 streams=$2 rounds=$3 contender round setting
 	setting="$(state_name "$size" json), $streams streams, $rounds overwrites of each"
 	shift 3
 	for contender; do
 		show_progress "$setting: $contender"
-		churn "$contender" "$size" "$streams" "$rounds" "$setting"
+		make_streams "$contender" "$size"
+		for ((round = 1; round <= rounds + 1; round++)); do
+			save_streams "$contender" "$streams" "$round" "$round"
+			vacuum "$contender"
+		done
+		record_disk "$setting" "$contender"
+		psql -Xqc "DROP DATABASE $contender"
 	done
 }
 
