@@ -607,8 +607,9 @@ same_kind(const Dictionary *a, const Dictionary *b)
 
 /*
  * Two kinds may come to the same content, which would have one number, and so
- * may one at two levels.  So make it differ where zstd has an identifier that we have no use for: see
- * "Dictionary Format" in its doc/zstd_compression_format.md.
+ * may one at two levels.  So make it differ where zstd has an identifier that we
+ * have no use for: see "Dictionary Format" in its
+ * doc/zstd_compression_format.md.
  */
 static void
 mark_with_kind(const Dictionary *dictionary, char *content)

@@ -60,14 +60,14 @@
 #define NOISE_SIZE	4096
 
 /* What to train on. */
-typedef struct Samples
+typedef struct TrainingText
 {
 	char	   *bytes;			/* one after another */
 	size_t	   *sizes;
 	int			count;
 	int			size;			/* of all */
 	int			min_samples;
-} Samples;
+} TrainingText;
 
 /* What begins at one place: all that could be shared, then what is. */
 typedef struct Stretch
@@ -98,7 +98,7 @@ static const int overheads[] = {0, 16};
 /* Masked text, and what dictionaries are cut from, by what a reference costs. */
 typedef struct Source
 {
-	Samples		samples;
+	TrainingText samples;
 	Content		contents[lengthof(overheads)];
 } Source;
 
@@ -123,7 +123,7 @@ is_of_word(char c)
 /* All of the samples, or those that nothing is tested on. */
 static void
 gather(struct varlena *const *samples, int count, bool all, int min_samples,
-	   Samples *result)
+	   TrainingText *result)
 {
 	int64		size = 0;
 
@@ -148,7 +148,7 @@ gather(struct varlena *const *samples, int count, bool all, int min_samples,
 
 /* A stretch begins where a word does, or at what is of no word. */
 static Stretch *
-find_starts(const Samples *samples, int *result_count)
+find_starts(const TrainingText *samples, int *result_count)
 {
 	int			allocated = 1024;
 	Stretch    *stretches = palloc(sizeof(Stretch) * allocated);
@@ -223,7 +223,7 @@ common_length(const Stretch *x, const Stretch *y)
  * best for some stretch are a queue in which they become worse.
  */
 static void
-find_shared(const Samples *samples, Stretch *stretches, int count)
+find_shared(const TrainingText *samples, Stretch *stretches, int count)
 {
 	int		   *in_window = palloc0(sizeof(int) * (samples->count + 1));
 	Window	   *queue = palloc(sizeof(Window) * (count + 1));
@@ -291,7 +291,7 @@ remove_parts(Stretch *stretches, int count)
  * have them there.
  */
 static void
-mask(const Samples *samples, const Stretch *stretches, int count)
+mask(const TrainingText *samples, const Stretch *stretches, int count)
 {
 	bool	   *masked = palloc(samples->size + 1);
 	int			seen_in[256];
@@ -503,7 +503,7 @@ static int
 make_dictionary(const Source *source, int i, int size, int level, char *dictionary)
 {
 	const Content *content = &source->contents[i];
-	const Samples *samples = &source->samples;
+	const TrainingText *samples = &source->samples;
 	ZDICT_params_t parameters = {.compressionLevel = level};
 	int			used = Min(content->size, size - TABLES_BYTES);
 	size_t		made;

@@ -44,12 +44,6 @@ upkeep_census(Oid function, text *prefix)
 	bool		first;
 	List	   *census = NIL;
 
-	control.keysize = sizeof(int64);
-	control.entrysize = sizeof(VersionCensus);
-	control.hcxt = CurrentMemoryContext;
-	versions = hash_create("snapshot_store census", 16, &control,
-						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-
 	store_table_open(function, LOAD_PRIVILEGES, &table);
 	if (table.access->distributed)
 	{
@@ -57,6 +51,12 @@ upkeep_census(Oid function, text *prefix)
 		store_table_close(&table);
 		return census;
 	}
+
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(VersionCensus);
+	control.hcxt = CurrentMemoryContext;
+	versions = hash_create("snapshot_store census", 16, &control,
+						   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	stream_walk_begin(&table, prefix, &start, TABLE_WALK_FETCH, &walk);
 	while (stream_walk_next(&walk, &first))
 	{
